@@ -1,0 +1,130 @@
+# holdfast: `make` builds, `make demo` shows it, `make test` proves it. See README.md.
+#
+#   make CC=clang …      another compiler        make SANITIZE=1 …   with ASan and UBSan
+#   make BUILD=DIR …     another place to build  make install DESTDIR= PREFIX=/usr/local
+
+SANITIZE ?= 0
+PREFIX   ?= /usr/local
+ifeq ($(SANITIZE),1)
+BUILD    ?= build-sanitize
+SANITIZERS = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+else
+BUILD    ?= build
+endif
+
+PACKAGES = build-essential pkg-config libevent-dev libconfig-dev libcmocka-dev libjansson-dev
+TEST_PACKAGES  = $(PACKAGES) redis-tools python3
+CHECK_PACKAGES = $(PACKAGES) clang-format clang-tidy cppcheck
+BENCH_PACKAGES = $(PACKAGES) redis-server redis-tools python3
+
+LIBRARIES = libevent libevent_extra libconfig jansson
+WARNINGS  = -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror
+CFLAGS   ?= -O2 -g
+ALL_CPPFLAGS = -D_GNU_SOURCE -I. $(shell pkg-config --cflags $(LIBRARIES) 2>/dev/null) $(CPPFLAGS)
+ALL_CFLAGS   = -std=c11 $(WARNINGS) $(CFLAGS) $(SANITIZERS)
+ALL_LDFLAGS  = $(SANITIZERS) $(LDFLAGS)
+LDLIBS       = $(shell pkg-config --libs $(LIBRARIES) 2>/dev/null) -ldl -lm -lpthread
+
+FOLDERS   = common server lfd gfd rm client
+sources   = $(filter-out %main.c,$(wildcard $(1)/*.c $(1)/services/*.c))
+objects   = $(patsubst %.c,$(BUILD)/%.o,$(call sources,$(1)))
+ARCHIVES  = $(foreach f,$(FOLDERS),$(BUILD)/lib$(f).a)
+BINARIES  = $(addprefix $(BUILD)/bin/,holdfast holdfast-server holdfast-lfd holdfast-gfd \
+              holdfast-rm holdfast-client holdfast-sim)
+UNIT_TESTS = $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/test_*.c))
+EXAMPLES  = $(patsubst %.c,$(BUILD)/%.so,$(wildcard tests/services/*.c))
+C_FILES   = $(wildcard common/*.[ch] server/*.[ch] server/services/*.[ch] lfd/*.[ch] gfd/*.[ch] \
+              rm/*.[ch] client/*.[ch] tests/*/*.[ch])
+
+.PHONY: all demo test unit sim cluster bench check format deps deps-test deps-check deps-bench \
+        install clean
+.SECONDARY:
+.DELETE_ON_ERROR:
+
+all: deps
+	@$(MAKE) --no-print-directory binaries
+
+.PHONY: binaries
+binaries: $(BINARIES) $(UNIT_TESTS) $(EXAMPLES)
+
+# Each target installs the Debian packages that it needs and that are missing.
+deps:       ; @.ci/deps $(PACKAGES)
+deps-test:  ; @.ci/deps $(TEST_PACKAGES)
+deps-check: ; @.ci/deps $(CHECK_PACKAGES)
+deps-bench: ; @.ci/deps $(BENCH_PACKAGES)
+
+$(BUILD)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -fPIC -MMD -MP -c -o $@ $<
+
+define archive
+$(BUILD)/lib$(1).a: $$(call objects,$(1))
+	@rm -f $$@
+	@mkdir -p $$(@D)
+	ar rcs $$@ $$^
+endef
+$(foreach f,$(FOLDERS),$(eval $(call archive,$(f))))
+
+link = @mkdir -p $(@D) && echo "$(CC) -o $@" && \
+       $(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LDLIBS) $(1)
+
+$(BUILD)/bin/holdfast-server: $(BUILD)/server/main.o $(BUILD)/libserver.a $(BUILD)/libcommon.a
+	$(call link,-Wl,--export-dynamic)
+$(BUILD)/bin/holdfast-lfd: $(BUILD)/lfd/main.o $(BUILD)/liblfd.a $(BUILD)/libcommon.a
+	$(call link)
+$(BUILD)/bin/holdfast-gfd: $(BUILD)/gfd/main.o $(BUILD)/libgfd.a $(BUILD)/libcommon.a
+	$(call link)
+$(BUILD)/bin/holdfast-rm: $(BUILD)/rm/main.o $(BUILD)/librm.a $(BUILD)/libcommon.a
+	$(call link)
+$(BUILD)/bin/holdfast-client: $(BUILD)/client/main.o $(BUILD)/libclient.a $(BUILD)/libcommon.a
+	$(call link)
+$(BUILD)/bin/holdfast: $(BUILD)/client/operator_main.o $(BUILD)/libclient.a $(BUILD)/libcommon.a
+	$(call link)
+$(BUILD)/bin/holdfast-sim: $(call objects,tests/simulator) $(BUILD)/tests/simulator/main.o \
+                           $(BUILD)/librm.a $(BUILD)/libgfd.a $(BUILD)/liblfd.a \
+                           $(BUILD)/libserver.a $(BUILD)/libclient.a $(BUILD)/libcommon.a
+	$(call link)
+
+$(BUILD)/tests/unit/test_%: $(BUILD)/tests/unit/test_%.o $(BUILD)/librm.a $(BUILD)/libgfd.a \
+                            $(BUILD)/liblfd.a $(BUILD)/libserver.a $(BUILD)/libclient.a $(BUILD)/libcommon.a
+	$(call link,-lcmocka)
+
+$(BUILD)/tests/services/%.so: tests/services/%.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) $(ALL_LDFLAGS) -fPIC -shared -MMD -MP -o $@ $<
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+
+demo: all
+	@$(BUILD)/bin/holdfast -c configs/demo.cfg demo
+
+test: deps-test
+	@$(MAKE) --no-print-directory binaries
+	@BUILD=$(BUILD) tests/run unit sim cluster
+unit sim cluster: deps-test
+	@$(MAKE) --no-print-directory binaries
+	@BUILD=$(BUILD) tests/run $@
+
+bench: deps-bench
+	@$(MAKE) --no-print-directory binaries
+	@BUILD=$(BUILD) tests/bench/run
+
+check: deps-check
+	@.ci/check $(C_FILES)
+
+format: deps-check
+	clang-format -i $(C_FILES)
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib $(DESTDIR)$(PREFIX)/include/holdfast \
+	    $(DESTDIR)$(PREFIX)/include/holdfast/common $(DESTDIR)$(PREFIX)/include/holdfast/server \
+	    $(DESTDIR)$(PREFIX)/share/holdfast/configs
+	install -m 755 $(filter-out %-sim,$(BINARIES)) $(DESTDIR)$(PREFIX)/bin
+	install -m 644 client/holdfast.h $(DESTDIR)$(PREFIX)/include
+	install -m 644 server/service.h $(DESTDIR)$(PREFIX)/include/holdfast/server
+	install -m 644 common/buffer.h common/bytes.h common/error.h common/resp.h common/limits.h \
+	    common/node.h $(DESTDIR)$(PREFIX)/include/holdfast/common
+	install -m 644 configs/*.cfg $(DESTDIR)$(PREFIX)/share/holdfast/configs
+
+clean:
+	rm -rf build build-*

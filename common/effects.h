@@ -1,0 +1,83 @@
+/* effects - what a core wants done, in the order in which it must be done.
+ *
+ * A core appends; the runtime or the simulator carries out. What must be saved before it
+ * is answered stands before the answer. References in an effect are valid until the next
+ * call of the core that made it. */
+#ifndef HOLDFAST_COMMON_EFFECTS_H
+#define HOLDFAST_COMMON_EFFECTS_H
+
+#include "common/limits.h"
+#include "common/messages.h"
+
+/* Effects other than `send` and `note` are the daemon's own: its edge performs them. */
+#define EFFECTS(X)                                                                      \
+    X(send, SEND)         /* any core: to a node, over its link; lost when there is none */ \
+    X(note, NOTE)         /* any core: a line for the operator */                       \
+    X(spawn, SPAWN)       /* lfd: start this server; a `spawned` message answers */     \
+    X(kill, KILL)         /* lfd: send this signal to the server's process */           \
+    X(store, STORE)       /* rm: make this state durable before going on */             \
+    X(answer, ANSWER)     /* rm: the answer to a console command */                     \
+    X(persist, PERSIST)   /* server: flush the journal; then server_saved() */          \
+    X(end, END)           /* any: end this process, it cannot go on; text says why */
+
+enum note_level { NOTE_DEBUG, NOTE_INFO, NOTE_WARN, NOTE_ERROR };
+
+enum effect_type {
+#define X(name, NAME) EFFECT_##NAME,
+    EFFECTS(X)
+#undef X
+};
+
+/* Memory that several hold: the last one to let go frees it. */
+struct block {
+    uint32_t holders;
+    uint32_t size; /* bytes that data has room for */
+    uint32_t used;
+    uint8_t data[];
+};
+
+struct block *block_new(uint32_t size); /* held once */
+void block_hold(struct block *block);
+void block_release(struct block *block);
+
+struct effect {
+    enum effect_type type;
+    enum note_level level; /* note */
+    node_id node;          /* send: to whom; spawn, kill: which server */
+    uint32_t number;       /* kill: the signal; answer: 1 done, 0 refused */
+    uint64_t reference;    /* answer: of the command; persist: up to this index */
+    const char *text;      /* note, answer, end */
+    struct bytes data;     /* store */
+    struct block *owner;   /* send: holds the bytes of the message; NULL: they are copied */
+    struct message message; /* send */
+};
+
+struct effects {
+    uint32_t count;
+    uint32_t text_used;
+    struct effect list[EFFECT_COUNT_MAX];
+    char text[NOTE_BYTES_MAX];
+};
+
+static inline void effects_clear(struct effects *e)
+{
+    e->count = 0;
+    e->text_used = 0;
+}
+
+/* Each appends one effect; more than EFFECT_COUNT_MAX in one call is a bug and asserted. */
+void effects_send(struct effects *out, node_id to, struct message message);
+void effects_send_held(struct effects *out, node_id to, struct message message,
+                       struct block *owner);
+void effects_note(struct effects *out, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void effects_note_at(struct effects *out, enum note_level level, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+struct effect *effects_add(struct effects *out, enum effect_type type);
+/* Room in *out for a text that lives as long as the effects do; cut when NOTE_BYTES_MAX is used. */
+const char *effects_text(struct effects *out, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* One line per effect, as in "send gfd: add server=s1 …\n" or "the note\n", for stories in tests. */
+void effects_format(const struct effects *effects, struct buffer *out);
+
+#endif

@@ -1,0 +1,18 @@
+/* log - lines for the operator on stderr: "[2026-11-20 18:22:49.123456] s1: what happened".
+ *
+ * Colour only when stderr is a terminal. A line is one write(2), so lines of processes that share a
+ * terminal or file do not mix; a stderr that would block (a stopped pipe) loses lines, counted, rather
+ * than stopping the process. */
+#ifndef HOLDFAST_COMMON_LOG_H
+#define HOLDFAST_COMMON_LOG_H
+
+#include "common/effects.h"
+#include "common/error.h"
+
+/* Name before every line; debug lines are dropped unless verbose. */
+void log_open(const char *name, bool verbose);
+void log_line(enum note_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Says an error and gives the exit status for it: 2 for usage and config, 1 for all others. */
+int log_failure(const struct error *error);
+
+#endif

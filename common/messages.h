@@ -1,0 +1,340 @@
+/* messages - every message of the protocol, in one table.
+ *
+ * The structs, message_encode(), message_decode(), message_format() and the test that
+ * sends every message through all three come from the table below. On a link a message
+ * is a frame: u32 size of what follows, u16 type, then the fields in order; integers are
+ * little-endian, `bytes` are a u32 size and the bytes, `text` a u8 length and the bytes,
+ * `members` a u32 set and a u64 incarnation for every server in the set. */
+#ifndef HOLDFAST_COMMON_MESSAGES_H
+#define HOLDFAST_COMMON_MESSAGES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/buffer.h"
+#include "common/bytes.h"
+#include "common/error.h"
+#include "common/node.h"
+
+#define MESSAGE_TEXT_SIZE 96u /* bytes of a text field with its end; longer ones are cut */
+
+/* Servers, each under an incarnation: a restarted server is somebody else. */
+struct members {
+    uint32_t set;                            /* bit i is set when server i is in */
+    uint64_t incarnation[SERVER_COUNT_MAX];  /* of server i; 0 when not in the set */
+};
+
+static inline bool members_has(const struct members *m, node_id server, uint64_t incarnation)
+{
+    uint32_t i = node_index(server);
+
+    return (m->set >> i & 1u) && m->incarnation[i] == incarnation;
+}
+
+static inline uint32_t members_count(const struct members *m)
+{
+    return (uint32_t)__builtin_popcount(m->set);
+}
+
+static inline void members_put(struct members *m, node_id server, uint64_t incarnation)
+{
+    m->set |= 1u << node_index(server);
+    m->incarnation[node_index(server)] = incarnation;
+}
+
+static inline void members_drop(struct members *m, node_id server)
+{
+    m->set &= ~(1u << node_index(server));
+    m->incarnation[node_index(server)] = 0;
+}
+
+enum style { STYLE_ACTIVE = 0, STYLE_PASSIVE = 1 };
+enum propagation { PROPAGATION_STAR = 0, PROPAGATION_CHAIN = 1 };
+enum role { ROLE_NONE = 0, ROLE_JOINER = 1, ROLE_BACKUP = 2, ROLE_PRIMARY = 3 };
+enum order_action { ORDER_START = 1, ORDER_STOP = 2 };
+enum change { CHANGE_NONE = 0, CHANGE_ADD = 1, CHANGE_DELETE = 2, CHANGE_UNWATCHED = 3 };
+enum outcome {
+    OUTCOME_DONE = 0,         /* the reply is the service's */
+    OUTCOME_NOT_EXECUTED = 1, /* certainly not executed, now or later; the reply is an error text */
+    OUTCOME_UNKNOWN = 2,      /* may have been executed: the client's connection must close */
+};
+
+const char *style_name(uint8_t style);
+const char *role_name(uint8_t role);
+
+/* Every message that crosses a socket. Numbers are for ever: a message that leaves the
+ * protocol leaves its number unused. From 200 on they never leave the process: what the
+ * edge tells its core. */
+#define MESSAGES(X)                                                                          \
+    X(1, hello, HELLO)               /* both ways, first on every link */                    \
+    X(2, refuse, REFUSE)             /* instead of a hello; then the link closes */          \
+    X(3, heartbeat, HEARTBEAT)       /* lfd -> server; gfd -> lfd */                         \
+    X(4, heartbeat_ok, HEARTBEAT_OK) /* server -> lfd; lfd -> gfd */                         \
+    X(5, add, ADD)                   /* lfd -> gfd */                                        \
+    X(6, delete, DELETE)             /* lfd -> gfd */                                        \
+    X(7, registered, REGISTERED)     /* lfd -> gfd: all its adds since the link are sent */  \
+    X(8, start_failed, START_FAILED) /* lfd -> gfd -> rm */                                  \
+    X(9, order, ORDER)               /* rm -> gfd -> lfd */                                  \
+    X(10, membership, MEMBERSHIP)    /* gfd -> rm */                                         \
+    X(11, host, HOST)                /* gfd -> rm: an lfd came, went or is silent */         \
+    X(20, fence, FENCE)              /* rm -> server */                                      \
+    X(21, report, REPORT)            /* server -> rm, the answer to a fence */               \
+    X(22, view, VIEW)                /* rm -> server; primary -> backup */                   \
+    X(23, state, STATE)              /* server -> rm, on connecting and when it changes */   \
+    X(24, active, ACTIVE)            /* primary -> rm: acks members have adopted the view */ \
+    X(25, caught_up, CAUGHT_UP)      /* primary -> rm: a joiner is near the end */           \
+    X(26, accuse, ACCUSE)            /* server -> rm: I cannot reach this peer */            \
+    X(27, donor_wanted, DONOR_WANTED) /* primary -> rm: a joiner needs a checkpoint */       \
+    X(28, donate, DONATE)            /* rm -> server: give that joiner a checkpoint */       \
+    X(30, position, POSITION)        /* backup or joiner -> primary: where my journal is */  \
+    X(31, append, APPEND)            /* primary -> backup or joiner */                       \
+    X(32, ack, ACK)                  /* backup or joiner -> primary */                       \
+    X(33, forward, FORWARD)          /* backup -> primary: a client's request */             \
+    X(34, reply, REPLY)              /* primary -> backup: for the client of a forward */    \
+    X(35, checkpoint_begin, CHECKPOINT_BEGIN) /* donor -> receiver */                        \
+    X(36, checkpoint_slice, CHECKPOINT_SLICE) /* donor -> receiver */                        \
+    X(37, checkpoint_end, CHECKPOINT_END)     /* donor -> receiver */                        \
+    X(38, checkpoint_ack, CHECKPOINT_ACK)     /* receiver -> donor */                        \
+    X(200, link_up, LINK_UP)         /* runtime -> core: `from` said its hello */            \
+    X(201, link_down, LINK_DOWN)     /* runtime -> core: the link to `from` is lost */       \
+    X(202, exited, EXITED)           /* edge -> lfd: a process of ours is gone */            \
+    X(203, spawned, SPAWNED)         /* edge -> lfd: what a spawn came to */                 \
+    X(204, command, COMMAND)         /* console -> rm */
+
+#define HELLO_FIELDS(F)                                                  \
+    F(u32, protocol)    /* PROTOCOL_VERSION */                           \
+    F(text, cluster)    /* name of the cluster */                        \
+    F(node, node)       /* who speaks */                                 \
+    F(node, expected)   /* whom it means to speak to */                  \
+    F(u64, incarnation) /* of a server; of others the start time, too */ \
+    F(u32, pid)
+#define REFUSE_FIELDS(F) F(text, reason)
+#define HEARTBEAT_FIELDS(F) F(u64, sequence) /* from 1 */
+#define HEARTBEAT_OK_FIELDS(F)                                                     \
+    F(u64, sequence)            /* of the heartbeat answered */                    \
+    F(u64, turn)                /* turns of the event loop so far */               \
+    F(u64, journal_index)                                                          \
+    F(u64, commit_index)                                                           \
+    F(u32, oldest_waiting_ms)   /* age of the oldest request without a reply */
+#define ADD_FIELDS(F)   \
+    F(node, server)     \
+    F(u64, incarnation) \
+    F(u32, pid)
+#define DELETE_FIELDS(F)                                                   \
+    F(node, server)                                                        \
+    F(u64, incarnation)                                                    \
+    F(u8, certain)      /* 1: its process is gone; 0: it may still run */  \
+    F(text, cause)
+#define REGISTERED_FIELDS(F) F(u32, count) /* servers it has added */
+#define START_FAILED_FIELDS(F) \
+    F(node, server)            \
+    F(text, cause)
+#define ORDER_FIELDS(F) \
+    F(node, server)     \
+    F(u8, action)       /* enum order_action */
+#define MEMBERSHIP_FIELDS(F)                                                        \
+    F(u64, version)     /* grows by one with every change of the list */            \
+    F(members, members)                                                             \
+    F(u32, unwatched)   /* members whose lfd is not there, a set */                 \
+    F(node, changed)    /* what this message is about, NODE_NONE on connecting */   \
+    F(u8, change)       /* enum change */                                           \
+    F(u64, incarnation) /* of the changed one */                                    \
+    F(u32, pid)         /* of the changed one, 0 if not known */                    \
+    F(u8, certain)      /* of a delete: 1 when its process is gone */               \
+    F(text, cause)
+#define HOST_FIELDS(F) \
+    F(node, lfd)       \
+    F(u8, up)          /* 1: connected and answering */ \
+    F(u32, pid)
+#define FENCE_FIELDS(F) F(u64, number) /* promise to refuse every view below it */
+#define REPORT_FIELDS(F)                                                                  \
+    F(u64, number)        /* of the fence answered */                                     \
+    F(u64, incarnation)                                                                   \
+    F(u8, intact)         /* 1: the journal lacks nothing this server acknowledged */     \
+    F(u64, journal_view)  /* latest view whose start this journal holds whole */          \
+    F(u64, last_index)                                                                    \
+    F(u64, commit_index)                                                                  \
+    F(u32, lease_left_ms) /* longest lease it may still have granted */
+#define VIEW_FIELDS(F)                                                                  \
+    F(u64, number)        /* only grows; stored by the rm before it is sent */          \
+    F(u8, style)          /* enum style */                                              \
+    F(u8, propagation)    /* enum propagation */                                        \
+    F(u8, acks)           /* members that must hold an entry to commit it */            \
+    F(node, primary)                                                                    \
+    F(members, members)                                                                 \
+    F(u32, lease_wait_ms) /* the primary commits nothing for so long: an old one may */ \
+                          /* still be answering reads */
+#define STATE_FIELDS(F)                                                             \
+    F(u64, incarnation)                                                             \
+    F(u64, promised)      /* lowest view number it does not refuse */               \
+    F(u64, view)          /* number of the view it is in, 0 if none */              \
+    F(u8, role)           /* enum role */                                           \
+    F(u8, intact)                                                                   \
+    F(u64, journal_view)                                                            \
+    F(u64, journal_index)                                                           \
+    F(u64, commit_index)                                                            \
+    F(u64, executed_index)                                                          \
+    F(u32, clients)       /* connections on its client port */                      \
+    F(u8, join_percent)   /* of a checkpoint being received; 100 otherwise */
+#define ACTIVE_FIELDS(F) \
+    F(u64, number)       \
+    F(u64, commit_index)
+#define CAUGHT_UP_FIELDS(F)                           \
+    F(u64, number)      /* view of the primary */     \
+    F(node, joiner)                                   \
+    F(u64, incarnation) /* of the joiner */
+#define ACCUSE_FIELDS(F)                              \
+    F(u64, number)      /* view of the accuser */     \
+    F(node, peer)                                     \
+    F(u64, incarnation) /* of the peer */             \
+    F(text, cause)
+#define DONOR_WANTED_FIELDS(F)                                          \
+    F(u64, number)                                                      \
+    F(node, joiner)                                                     \
+    F(u64, incarnation) /* of the joiner */                             \
+    F(u64, index)       /* the checkpoint must be of this index or later */
+#define DONATE_FIELDS(F) \
+    F(u64, number)       \
+    F(node, joiner)      \
+    F(u64, incarnation)  \
+    F(u64, index)
+#define POSITION_FIELDS(F)                                                           \
+    F(u64, view)                                                                     \
+    F(u64, incarnation)                                                              \
+    F(u64, first_index)    /* of its journal: entry before it is in its state */     \
+    F(u64, last_index)                                                               \
+    F(u64, executed_index) /* of its state */                                        \
+    F(bytes, runs)         /* packed struct journal_run: which views, from where */
+#define APPEND_FIELDS(F)                                                               \
+    F(u64, view)                                                                       \
+    F(u64, prev_index)   /* the entry before the first of these */                     \
+    F(u64, prev_view)                                                                  \
+    F(u64, commit_index)                                                               \
+    F(u64, trim_index)   /* members may drop entries up to here (passive) */           \
+    F(u64, sync_index)   /* requests forwarded on an earlier link stand up to here */  \
+    F(u64, stamp)        /* primary's clock in ns when it sent this, for the lease */  \
+    F(bytes, entries)    /* packed as in the journal */
+#define ACK_FIELDS(F)                                                                 \
+    F(u64, view)                                                                      \
+    F(u64, incarnation)                                                               \
+    F(u64, index)       /* everything up to here is saved and equal to the primary's */ \
+    F(u64, executed_index)                                                            \
+    F(u64, stamp)       /* of the latest append taken in */                           \
+    F(u64, digest_index) /* index of a checkpoint mark executed, 0 if none */         \
+    F(u64, digest)      /* of the state there */
+#define FORWARD_FIELDS(F)                                                  \
+    F(u64, view)                                                           \
+    F(u64, token)       /* the backup's name for the request */            \
+    F(u8, kind)         /* enum request_kind */                            \
+    F(u64, session)     /* 0: none */                                      \
+    F(u64, sequence)                                                       \
+    F(bytes, request)
+#define REPLY_FIELDS(F)                   \
+    F(u64, token)                         \
+    F(u8, outcome)      /* enum outcome */ \
+    F(bytes, reply)
+#define CHECKPOINT_BEGIN_FIELDS(F)                                            \
+    F(u64, view)        /* the receiver must be in it */                      \
+    F(u64, index)       /* the state is that after this entry */              \
+    F(u64, index_view)  /* view of that entry */                              \
+    F(u64, time_us)     /* time of that entry */                              \
+    F(u64, base_index)  /* 0: full; else: what changed since this index */    \
+    F(u64, count)       /* of checkpoints so far, from 1 */                   \
+    F(u64, bytes_estimated)
+#define CHECKPOINT_SLICE_FIELDS(F)                     \
+    F(u64, index)                                      \
+    F(u32, sequence)    /* of the slice, from 0 */     \
+    F(bytes, data)
+#define CHECKPOINT_END_FIELDS(F) \
+    F(u64, index)                \
+    F(u32, slices)               \
+    F(u64, digest)      /* of the whole state */
+#define CHECKPOINT_ACK_FIELDS(F)                                         \
+    F(u64, index)                                                        \
+    F(u32, slices)      /* taken in so far */                            \
+    F(u8, installed)    /* 0: going on; 1: in; 2: refused, begin again */
+#define LINK_UP_FIELDS(F) \
+    F(u64, incarnation)   \
+    F(u32, pid)
+#define LINK_DOWN_FIELDS(F) \
+    F(u64, incarnation)     \
+    F(u8, certain)      /* 1: closed or reset by the other side */
+#define EXITED_FIELDS(F)                                           \
+    F(node, server)                                                \
+    F(u32, pid)                                                    \
+    F(u8, known)        /* 0: not our child, its status is lost */ \
+    F(u8, signal)       /* that ended it, 0 if none */             \
+    F(u8, status)       /* exit status when signal is 0 */
+#define SPAWNED_FIELDS(F) \
+    F(node, server)       \
+    F(u32, pid)         /* 0: it failed */ \
+    F(u8, adopted)      /* 1: was running already */ \
+    F(text, cause)      /* of the failure */
+#define COMMAND_FIELDS(F)                                      \
+    F(u8, verb)         /* enum command_verb */                \
+    F(node, server)                                            \
+    F(u64, reference)   /* of the caller, comes back in its answer */
+
+enum command_verb {
+    COMMAND_SWITCHOVER = 1,
+    COMMAND_START = 2,
+    COMMAND_STOP = 3,
+    COMMAND_RESTART = 4,
+    COMMAND_RECOVER = 5, /* accept the loss of what cannot be found */
+    COMMAND_STYLE_ACTIVE = 6,
+    COMMAND_STYLE_PASSIVE = 7,
+};
+
+/* What a field is in C. */
+#define MESSAGE_FIELD_u8(name)      uint8_t name;
+#define MESSAGE_FIELD_u32(name)     uint32_t name;
+#define MESSAGE_FIELD_u64(name)     uint64_t name;
+#define MESSAGE_FIELD_node(name)    node_id name;
+#define MESSAGE_FIELD_bytes(name)   struct bytes name;
+#define MESSAGE_FIELD_text(name)    char name[MESSAGE_TEXT_SIZE];
+#define MESSAGE_FIELD_members(name) struct members name;
+#define MESSAGE_FIELD(kind, name)   MESSAGE_FIELD_##kind(name)
+
+enum message_type {
+#define X(number, name, NAME) MESSAGE_##NAME = number,
+    MESSAGES(X)
+#undef X
+};
+
+#define MESSAGE_LOCAL_MIN 200u /* types from here on never cross a socket */
+
+#define X(number, name, NAME)              \
+    struct message_##name {                \
+        NAME##_FIELDS(MESSAGE_FIELD)       \
+    };
+MESSAGES(X)
+#undef X
+
+struct message {
+    enum message_type type;
+    node_id from; /* set by whoever delivers it, from the hello of the link */
+    union {
+#define X(number, name, NAME) struct message_##name name;
+        MESSAGES(X)
+#undef X
+    };
+};
+
+/* Appends the frame of the message. Not for local messages. */
+void message_encode(const struct message *message, struct buffer *out);
+
+/* Appends the frame without the bytes of its last field, which must be a `bytes`: the
+ * caller sends those from where they are. */
+void message_encode_head(const struct message *message, struct buffer *out);
+
+/* Reads the payload of one frame (type and fields, without the size). References in the
+ * message point into the payload. Anything wrong is ERROR_PROTOCOL, with a reason. */
+enum error_code message_decode(struct bytes payload, struct message *message, struct error *error);
+
+/* "name field=value field=value", for logs and tests; long bytes show their size. */
+void message_format(const struct message *message, struct buffer *out);
+
+const char *message_name(enum message_type type);
+
+#endif
