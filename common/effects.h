@@ -18,6 +18,14 @@
     X(store, STORE)       /* rm: make this state durable before going on */             \
     X(answer, ANSWER)     /* rm: the answer to a console command */                     \
     X(persist, PERSIST)   /* server: flush the journal; then server_saved() */          \
+    X(append, APPEND)     /* replica: records received, or one entry of the kind `number` */ \
+    X(truncate, TRUNCATE) /* replica: drop the entries after `reference` */             \
+    X(reset, RESET)       /* replica: begin the journal anew behind `reference` */      \
+    X(commit, COMMIT)     /* replica: entries up to `reference` are committed */        \
+    X(feed, FEED)         /* replica: send `node` what it lacks */                      \
+    X(role, ROLE)         /* replica: role or view changed: look at all requests again */ \
+    X(resync, RESYNC)     /* replica: forward again what is not in the journal */       \
+    X(donate, DONATE)     /* replica: send `node` a checkpoint of `reference` or later */ \
     X(end, END)           /* any: end this process, it cannot go on; text says why */
 
 enum note_level { NOTE_DEBUG, NOTE_INFO, NOTE_WARN, NOTE_ERROR };
@@ -44,10 +52,10 @@ struct effect {
     enum effect_type type;
     enum note_level level; /* note */
     node_id node;          /* send: to whom; spawn, kill: which server */
-    uint32_t number;       /* kill: the signal; answer: 1 done, 0 refused */
-    uint64_t reference;    /* answer: of the command; persist: up to this index */
+    uint32_t number;       /* kill: the signal; answer: 1 done, 0 refused; append: the kind */
+    uint64_t reference;    /* answer: of the command; others: an index of the journal */
     const char *text;      /* note, answer, end */
-    struct bytes data;     /* store */
+    struct bytes data;     /* store; append: packed records, empty: one entry of our own */
     struct block *owner;   /* send: holds the bytes of the message; NULL: they are copied */
     struct message message; /* send */
 };

@@ -87,6 +87,7 @@ const char *role_name(uint8_t role);
     X(26, accuse, ACCUSE)            /* server -> rm: I cannot reach this peer */            \
     X(27, donor_wanted, DONOR_WANTED) /* primary -> rm: a joiner needs a checkpoint */       \
     X(28, donate, DONATE)            /* rm -> server: give that joiner a checkpoint */       \
+    X(29, sync, SYNC)                /* primary -> server: where forwarded requests stand */ \
     X(30, position, POSITION)        /* backup or joiner -> primary: where my journal is */  \
     X(31, append, APPEND)            /* primary -> backup or joiner */                       \
     X(32, ack, ACK)                  /* backup or joiner -> primary */                       \
@@ -96,6 +97,7 @@ const char *role_name(uint8_t role);
     X(36, checkpoint_slice, CHECKPOINT_SLICE) /* donor -> receiver */                        \
     X(37, checkpoint_end, CHECKPOINT_END)     /* donor -> receiver */                        \
     X(38, checkpoint_ack, CHECKPOINT_ACK)     /* receiver -> donor */                        \
+    X(39, diverged, DIVERGED)        /* primary -> backup: your state is not mine: begin anew */ \
     X(200, link_up, LINK_UP)         /* runtime -> core: `from` said its hello */            \
     X(201, link_down, LINK_DOWN)     /* runtime -> core: the link to `from` is lost */       \
     X(202, exited, EXITED)           /* edge -> lfd: a process of ours is gone */            \
@@ -199,6 +201,14 @@ const char *role_name(uint8_t role);
     F(node, joiner)      \
     F(u64, incarnation)  \
     F(u64, index)
+/* A request forwarded in another view or on an earlier link is in the journal up to index, or
+ * will never be. Until it has this, a server forwards nothing. */
+#define SYNC_FIELDS(F) \
+    F(u64, view)       \
+    F(u64, index)
+#define DIVERGED_FIELDS(F) \
+    F(u64, index)          \
+    F(u64, digest)      /* of the primary's state there */
 #define POSITION_FIELDS(F)                                                           \
     F(u64, view)                                                                     \
     F(u64, incarnation)                                                              \
@@ -212,8 +222,8 @@ const char *role_name(uint8_t role);
     F(u64, prev_view)                                                                  \
     F(u64, commit_index)                                                               \
     F(u64, trim_index)   /* members may drop entries up to here (passive) */           \
-    F(u64, sync_index)   /* requests forwarded on an earlier link stand up to here */  \
     F(u64, stamp)        /* primary's clock in ns when it sent this, for the lease */  \
+    F(u8, reset)         /* 1: a checkpoint comes: begin the journal behind prev_index */ \
     F(bytes, entries)    /* packed as in the journal */
 #define ACK_FIELDS(F)                                                                 \
     F(u64, view)                                                                      \
@@ -227,6 +237,7 @@ const char *role_name(uint8_t role);
     F(u64, view)                                                           \
     F(u64, token)       /* the backup's name for the request */            \
     F(u8, kind)         /* enum request_kind */                            \
+    F(u8, wants_reply)  /* 1: the backup does not execute it itself */     \
     F(u64, session)     /* 0: none */                                      \
     F(u64, sequence)                                                       \
     F(bytes, request)
