@@ -14,7 +14,7 @@
     X(send, SEND)         /* any core: to a node, over its link; lost when there is none */ \
     X(note, NOTE)         /* any core: a line for the operator */                       \
     X(spawn, SPAWN)       /* lfd: start this server; a `spawned` message answers */     \
-    X(kill, KILL)         /* lfd: send this signal to the server's process */           \
+    X(kill, KILL)         /* lfd: send this signal to the server's process; 0: look at it */ \
     X(store, STORE)       /* rm: make this state durable before going on */             \
     X(answer, ANSWER)     /* rm: the answer to a console command */                     \
     X(persist, PERSIST)   /* server: flush the journal; then server_saved() */          \
@@ -52,7 +52,7 @@ struct effect {
     enum effect_type type;
     enum note_level level; /* note */
     node_id node;          /* send: to whom; spawn, kill: which server */
-    uint32_t number;       /* kill: the signal; answer: 1 done, 0 refused; append: the kind */
+    uint32_t number;       /* kill: the signal, or 0: a `cause` message answers; answer: 1 done, 0 refused; append: the kind */
     uint64_t reference;    /* answer: of the command; others: an index of the journal */
     const char *text;      /* note, answer, end */
     struct bytes data;     /* store; append: packed records, empty: one entry of our own */

@@ -102,7 +102,8 @@ const char *role_name(uint8_t role);
     X(201, link_down, LINK_DOWN)     /* runtime -> core: the link to `from` is lost */       \
     X(202, exited, EXITED)           /* edge -> lfd: a process of ours is gone */            \
     X(203, spawned, SPAWNED)         /* edge -> lfd: what a spawn came to */                 \
-    X(204, command, COMMAND)         /* console -> rm */
+    X(204, command, COMMAND)         /* console -> rm */                              \
+    X(205, cause, CAUSE)             /* edge -> lfd: why a server does not answer */
 
 #define HELLO_FIELDS(F)                                                  \
     F(u32, protocol)    /* PROTOCOL_VERSION */                           \
@@ -125,7 +126,7 @@ const char *role_name(uint8_t role);
     F(u32, pid)
 #define DELETE_FIELDS(F)                                                   \
     F(node, server)                                                        \
-    F(u64, incarnation)                                                    \
+    F(u64, incarnation) /* 0: every one of it, none is left */             \
     F(u8, certain)      /* 1: its process is gone; 0: it may still run */  \
     F(text, cause)
 #define REGISTERED_FIELDS(F) F(u32, count) /* servers it has added */
@@ -282,6 +283,10 @@ const char *role_name(uint8_t role);
     F(u32, pid)         /* 0: it failed */ \
     F(u8, adopted)      /* 1: was running already */ \
     F(text, cause)      /* of the failure */
+#define CAUSE_FIELDS(F) \
+    F(node, server)     \
+    F(u32, pid)         \
+    F(text, cause)      /* what its process is doing: "stopped", "disk wait" … */
 #define COMMAND_FIELDS(F)                                      \
     F(u8, verb)         /* enum command_verb */                \
     F(node, server)                                            \
