@@ -36,7 +36,7 @@ uint64_t runtime_wall_us(void);
 enum error_code runtime_open(struct runtime **runtime, const struct runtime_options *options,
                              struct error *error);
 
-/* Accepts links on address:port, or on a Unix socket when address begins with '/'. */
+/* Accepts links on address:port, or on a Unix socket when the address has a '/' in it. */
 enum error_code runtime_listen(struct runtime *runtime, const char *address, uint16_t port,
                                struct error *error);
 
@@ -46,8 +46,9 @@ enum error_code runtime_listen(struct runtime *runtime, const char *address, uin
 enum error_code runtime_dial(struct runtime *runtime, node_id node, const char *address,
                              uint16_t port, struct error *error);
 
-/* Gives the core a message of the edge's own (a local one), or a call of it, from within a
- * callback of the loop; effects are carried out before it returns. */
+/* Gives the core a message of the edge's own (a local one), from within a callback of the loop;
+ * effects are carried out before it returns. From within perform(), the message is kept until the
+ * effects of the call under way are carried out. */
 void runtime_deliver(struct runtime *runtime, const struct message *message);
 
 /* For an edge that calls its core directly: the effects to append to, empty, and what carries
@@ -55,8 +56,9 @@ void runtime_deliver(struct runtime *runtime, const struct message *message);
 struct effects *runtime_effects(struct runtime *runtime);
 void runtime_carry_out(struct runtime *runtime);
 
-/* The instant at which the current turn of the loop began. */
-struct instant runtime_turn_now(const struct runtime *runtime);
+/* The present, read at most once per callback: what the core was last told, or will be told next.
+ */
+struct instant runtime_turn_now(struct runtime *runtime);
 uint64_t runtime_turns(const struct runtime *runtime);
 
 struct event_base *runtime_base(struct runtime *runtime);
@@ -64,8 +66,12 @@ bool runtime_linked(const struct runtime *runtime, node_id node);
 /* Pid of the process at the other end of a Unix socket link, from its credentials; 0 if none. */
 uint32_t runtime_peer_pid(const struct runtime *runtime, node_id node);
 
+/* One turn of the loop, waiting for something to happen or not. */
+void runtime_turn(struct runtime *runtime, bool wait);
 void runtime_run(struct runtime *runtime); /* until SIGTERM, SIGINT or runtime_stop() */
 void runtime_stop(struct runtime *runtime);
+/* True when the core itself asked for the end: the process then exits with status 1. */
+bool runtime_failed(const struct runtime *runtime);
 void runtime_close(struct runtime *runtime);
 
 #endif
