@@ -414,7 +414,7 @@ static void test_silent_connection(void **state)
     tick(&f, SESSION_SILENT_MS_MAX - 1);
     story(&f, "");
     tick(&f, SESSION_SILENT_MS_MAX);
-    story(&f, "close 0\n");
+    story(&f, "close 0\nconnect 0\n");
 }
 
 /* A slow server in a call to all: what it owes is bounded, and the call goes on without it. */
