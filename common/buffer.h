@@ -23,12 +23,12 @@ static inline size_t buffer_size(const struct buffer *b)
 
 static inline const uint8_t *buffer_head(const struct buffer *b)
 {
-    return b->data + b->start;
+    return b->data ? b->data + b->start : NULL;
 }
 
 static inline struct bytes buffer_bytes(const struct buffer *b)
 {
-    return bytes_of(b->data ? b->data + b->start : NULL, buffer_size(b));
+    return bytes_of(buffer_head(b), buffer_size(b));
 }
 
 /* Room for size bytes at the end, which buffer_commit() then counts in. The pointer is

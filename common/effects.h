@@ -36,7 +36,7 @@ enum effect_type {
 #undef X
 };
 
-/* Memory that several hold: the last one to let go frees it. */
+/* Memory that several hold: the last one to let go frees it. For one thread. */
 struct block {
     uint32_t holders;
     uint32_t size; /* bytes that data has room for */
@@ -75,17 +75,21 @@ static inline void effects_clear(struct effects *e)
 
 /* Each appends one effect; more than EFFECT_COUNT_MAX in one call is a bug and asserted. */
 void effects_send(struct effects *out, node_id to, struct message message);
+/* The bytes of the message lie in *owner, which the core holds at least until its next call. The effect
+ * itself holds nothing: who keeps the bytes for longer does block_hold(). */
 void effects_send_held(struct effects *out, node_id to, struct message message,
                        struct block *owner);
 void effects_note(struct effects *out, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void effects_note_at(struct effects *out, enum note_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* Zero but for its type, at level NOTE_INFO; to be filled in. */
 struct effect *effects_add(struct effects *out, enum effect_type type);
 /* Room in *out for a text that lives as long as the effects do; cut when NOTE_BYTES_MAX is used. */
 const char *effects_text(struct effects *out, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* One line per effect, as in "send gfd: add server=s1 …\n" or "the note\n", for stories in tests. */
+/* One line per effect, for stories in tests: "send gfd: add server=s1 …", the note as it is, "spawn s1",
+ * "kill s1: signal=9", "store <7 bytes>", "answer reference=1 done=0: text", "persist index=5", "end: text". */
 void effects_format(const struct effects *effects, struct buffer *out);
 
 #endif

@@ -3,8 +3,8 @@
  * The structs, message_encode(), message_decode(), message_format() and the test that
  * sends every message through all three come from the table below. On a link a message
  * is a frame: u32 size of what follows, u16 type, then the fields in order; integers are
- * little-endian, `bytes` are a u32 size and the bytes, `text` a u8 length and the bytes,
- * `members` a u32 set and a u64 incarnation for every server in the set. */
+ * little-endian, `node` is a u8, `bytes` are a u32 size and the bytes, `text` a u8 length and
+ * the bytes, `members` a u32 set and a u64 incarnation for every server in the set. */
 #ifndef HOLDFAST_COMMON_MESSAGES_H
 #define HOLDFAST_COMMON_MESSAGES_H
 
@@ -60,6 +60,7 @@ enum outcome {
     OUTCOME_UNKNOWN = 2,      /* may have been executed: the client's connection must close */
 };
 
+/* In lower case; "unknown" when there is no such value. */
 const char *style_name(uint8_t style);
 const char *role_name(uint8_t role);
 
@@ -302,6 +303,34 @@ enum command_verb {
     COMMAND_STYLE_PASSIVE = 7,
 };
 
+/* What a u8 field may be, by its name, which means the same in every message. Others are
+ * refused by message_decode() and asserted by message_encode(). */
+#define MESSAGE_U8_RANGES(R)                      \
+    R(acks, 1, SERVER_COUNT_MAX)                  \
+    R(action, ORDER_START, ORDER_STOP)            \
+    R(adopted, 0, 1)                              \
+    R(certain, 0, 1)                              \
+    R(change, CHANGE_NONE, CHANGE_UNWATCHED)      \
+    R(installed, 0, 2)                            \
+    R(intact, 0, 1)                               \
+    R(join_percent, 0, 100)                       \
+    R(kind, 0, UINT8_MAX) /* the server checks */ \
+    R(known, 0, 1)                                \
+    R(outcome, OUTCOME_DONE, OUTCOME_UNKNOWN)     \
+    R(propagation, PROPAGATION_STAR, PROPAGATION_CHAIN) \
+    R(role, ROLE_NONE, ROLE_PRIMARY)              \
+    R(signal, 0, UINT8_MAX)                       \
+    R(status, 0, UINT8_MAX)                       \
+    R(style, STYLE_ACTIVE, STYLE_PASSIVE)         \
+    R(up, 0, 1)                                   \
+    R(verb, COMMAND_SWITCHOVER, COMMAND_STYLE_PASSIVE)
+
+enum message_u8_range {
+#define R(name, min, max) MESSAGE_U8_MIN_##name = (min), MESSAGE_U8_MAX_##name = (max),
+    MESSAGE_U8_RANGES(R)
+#undef R
+};
+
 /* What a field is in C. */
 #define MESSAGE_FIELD_u8(name)      uint8_t name;
 #define MESSAGE_FIELD_u32(name)     uint32_t name;
@@ -337,7 +366,7 @@ struct message {
     };
 };
 
-/* Appends the frame of the message. Not for local messages. */
+/* Appends the frame of the message, which must keep to the ranges above. Not for local messages. */
 void message_encode(const struct message *message, struct buffer *out);
 
 /* Appends the frame without the bytes of its last field, which must be a `bytes`: the
@@ -348,9 +377,11 @@ void message_encode_head(const struct message *message, struct buffer *out);
  * message point into the payload. Anything wrong is ERROR_PROTOCOL, with a reason. */
 enum error_code message_decode(struct bytes payload, struct message *message, struct error *error);
 
-/* "name field=value field=value", for logs and tests; long bytes show their size. */
+/* "name field=value field=value", for logs and tests: nodes and members by name ("s1,s2", "none"), text
+ * in double quotes, bytes as "<7 bytes>". */
 void message_format(const struct message *message, struct buffer *out);
 
+/* As in the table; "unknown" when it is not there. */
 const char *message_name(enum message_type type);
 
 #endif

@@ -33,13 +33,19 @@ static inline bool node_is_server(node_id id)
     return id >= NODE_SERVER(0) && id < NODE_SERVER(SERVER_COUNT_MAX);
 }
 
+/* One that stands for a process, or NODE_NONE: what a message may name. */
+static inline bool node_is_known(node_id id)
+{
+    return id <= NODE_CLIENT || node_is_lfd(id) || node_is_server(id);
+}
+
 /* Index of a server or a host, from 0. The node must be one. */
 static inline uint32_t node_index(node_id id)
 {
     return node_is_server(id) ? (uint32_t)(id - NODE_SERVER(0)) : (uint32_t)(id - NODE_LFD(0));
 }
 
-/* The name of a node, never NULL. */
+/* The name of a node; "unknown" for what is none, never NULL. */
 const char *node_name(node_id id);
 
 /* Copies the name; longer ones are cut to NAME_SIZE. */
