@@ -56,6 +56,7 @@ void log_open(const char *name, bool verbose)
     state.verbose = verbose;
     state.colour = wants_colour();
     state.own = reopened_stderr() + 1;
+    atomic_store(&state.lost, 0);
 }
 
 /* False when it could not be written without waiting. */
