@@ -65,11 +65,12 @@ $(BUILD)/lib$(1).a: $$(call objects,$(1))
 endef
 $(foreach f,$(FOLDERS),$(eval $(call archive,$(f))))
 
+comma = ,
 link = @mkdir -p $(@D) && echo "$(CC) -o $@" && \
        $(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LDLIBS) $(1)
 
 $(BUILD)/bin/holdfast-server: $(BUILD)/server/main.o $(BUILD)/libserver.a $(BUILD)/libcommon.a
-	$(call link,-Wl,--export-dynamic)
+	$(call link,-Wl$(comma)--export-dynamic)
 $(BUILD)/bin/holdfast-lfd: $(BUILD)/lfd/main.o $(BUILD)/liblfd.a $(BUILD)/libcommon.a
 	$(call link)
 $(BUILD)/bin/holdfast-gfd: $(BUILD)/gfd/main.o $(BUILD)/libgfd.a $(BUILD)/libcommon.a
@@ -87,7 +88,7 @@ $(BUILD)/bin/holdfast-sim: $(call objects,tests/simulator) $(BUILD)/tests/simula
 
 $(BUILD)/tests/unit/test_%: $(BUILD)/tests/unit/test_%.o $(BUILD)/librm.a $(BUILD)/libgfd.a \
                             $(BUILD)/liblfd.a $(BUILD)/libserver.a $(BUILD)/libclient.a $(BUILD)/libcommon.a
-	$(call link,-lcmocka)
+	$(call link,-Wl$(comma)--export-dynamic -lcmocka)
 
 $(BUILD)/tests/services/%.so: tests/services/%.c
 	@mkdir -p $(@D)
