@@ -129,30 +129,43 @@ static const char *effect_name(enum effect_type type)
     return "unknown";
 }
 
+/* What `number` and `reference` are called in an effect of this type. */
+static const char *number_name(enum effect_type type)
+{
+    return type == EFFECT_KILL ? "signal" : type == EFFECT_ANSWER ? "done" : "number";
+}
+
+static const char *reference_name(enum effect_type type)
+{
+    return type == EFFECT_ANSWER ? "reference" : "index";
+}
+
+static void format_own_effect(const struct effect *e, struct buffer *out)
+{
+    bool number_counts = e->type == EFFECT_KILL || e->type == EFFECT_ANSWER || e->number > 0;
+
+    buffer_append_string(out, effect_name(e->type));
+    if (e->node != NODE_NONE)
+        buffer_format(out, " %s", node_name(e->node));
+    if (e->reference > 0)
+        buffer_format(out, " %s=%llu", reference_name(e->type), (unsigned long long)e->reference);
+    if (number_counts)
+        buffer_format(out, " %s=%u", number_name(e->type), e->number);
+    if (e->data.size > 0)
+        buffer_format(out, " <%zu bytes>", e->data.size);
+    if (e->text)
+        buffer_format(out, ": %s", e->text);
+}
+
 static void format_effect(const struct effect *e, struct buffer *out)
 {
-    const char *name = effect_name(e->type);
-    const char *text = e->text ? e->text : "";
-
-    switch (e->type) {
-    case EFFECT_SEND:
-        buffer_format(out, "%s %s: ", name, node_name(e->node));
+    if (e->type == EFFECT_SEND) {
+        buffer_format(out, "send %s: ", node_name(e->node));
         message_format(&e->message, out);
-        break;
-    case EFFECT_NOTE: buffer_append_string(out, text); break;
-    case EFFECT_SPAWN: buffer_format(out, "%s %s", name, node_name(e->node)); break;
-    case EFFECT_KILL:
-        buffer_format(out, "%s %s: signal=%u", name, node_name(e->node), e->number);
-        break;
-    case EFFECT_STORE: buffer_format(out, "%s <%zu bytes>", name, e->data.size); break;
-    case EFFECT_ANSWER:
-        buffer_format(out, "%s reference=%llu done=%u: %s", name, (unsigned long long)e->reference,
-                      e->number, text);
-        break;
-    case EFFECT_PERSIST:
-        buffer_format(out, "%s index=%llu", name, (unsigned long long)e->reference);
-        break;
-    case EFFECT_END: buffer_format(out, "%s: %s", name, text); break;
+    } else if (e->type == EFFECT_NOTE) {
+        buffer_append_string(out, e->text);
+    } else {
+        format_own_effect(e, out);
     }
     buffer_append_string(out, "\n");
 }

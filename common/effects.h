@@ -88,8 +88,9 @@ struct effect *effects_add(struct effects *out, enum effect_type type);
 const char *effects_text(struct effects *out, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* One line per effect, for stories in tests: "send gfd: add server=s1 …", the note as it is, "spawn s1",
- * "kill s1: signal=9", "store <7 bytes>", "answer reference=1 done=0: text", "persist index=5", "end: text". */
+/* One line per effect, for stories in tests: "send gfd: add server=s1 …", the note as it is, all others by their
+ * name, with what is not zero of the rest: "spawn s1", "kill s1 signal=9", "store <7 bytes>", "persist index=5",
+ * "answer reference=1 done=0: text", "end: text". */
 void effects_format(const struct effects *effects, struct buffer *out);
 
 #endif

@@ -78,7 +78,7 @@ static void put_u64(struct writer *w, uint64_t value)
 
 static void put_node(struct writer *w, node_id id)
 {
-    assert(node_is_known(id));
+    assert(node_is_valid(id));
     *w->at++ = id;
 }
 
@@ -293,7 +293,7 @@ static bool take_node(struct reader *r, const char *field, node_id *value)
 
     if (!at)
         return false;
-    if (!node_is_known(*at)) {
+    if (!node_is_valid(*at)) {
         error_set(r->error, ERROR_PROTOCOL, "message %s, field %s: %u is not a node", r->message,
                   field, *at);
         return false;

@@ -66,7 +66,7 @@ const char *role_name(uint8_t role);
 
 /* Every message that crosses a socket. Numbers are for ever: a message that leaves the
  * protocol leaves its number unused. From 200 on they never leave the process: what the
- * edge tells its core. */
+ * edge tells its core. The range of every u8 field stands in MESSAGE_U8_RANGES below. */
 #define MESSAGES(X)                                                                          \
     X(1, hello, HELLO)               /* both ways, first on every link */                    \
     X(2, refuse, REFUSE)             /* instead of a hello; then the link closes */          \
@@ -318,12 +318,14 @@ enum command_verb {
     R(known, 0, 1)                                \
     R(outcome, OUTCOME_DONE, OUTCOME_UNKNOWN)     \
     R(propagation, PROPAGATION_STAR, PROPAGATION_CHAIN) \
+    R(reset, 0, 1)                                \
     R(role, ROLE_NONE, ROLE_PRIMARY)              \
     R(signal, 0, UINT8_MAX)                       \
     R(status, 0, UINT8_MAX)                       \
     R(style, STYLE_ACTIVE, STYLE_PASSIVE)         \
     R(up, 0, 1)                                   \
-    R(verb, COMMAND_SWITCHOVER, COMMAND_STYLE_PASSIVE)
+    R(verb, COMMAND_SWITCHOVER, COMMAND_STYLE_PASSIVE) \
+    R(wants_reply, 0, 1)
 
 enum message_u8_range {
 #define R(name, min, max) MESSAGE_U8_MIN_##name = (min), MESSAGE_U8_MAX_##name = (max),

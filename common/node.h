@@ -34,7 +34,7 @@ static inline bool node_is_server(node_id id)
 }
 
 /* One that stands for a process, or NODE_NONE: what a message may name. */
-static inline bool node_is_known(node_id id)
+static inline bool node_is_valid(node_id id)
 {
     return id <= NODE_CLIENT || node_is_lfd(id) || node_is_server(id);
 }

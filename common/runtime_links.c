@@ -189,7 +189,7 @@ __attribute__((format(printf, 2, 3))) static void peer_blame(struct peer *p, con
     refuse(p, reason);
 }
 
-static bool node_is_known(const struct config *config, node_id node)
+static bool node_in_config(const struct config *config, node_id node)
 {
     if (node_is_server(node))
         return node_index(node) < config->server_count;
@@ -207,7 +207,7 @@ static bool hello_is_wrong(const struct peer *p, const struct message_hello *hel
     if (strcmp(hello->cluster, o->config->cluster) != 0)
         snprintf(why, size, "this is cluster \"%s\", not \"%s\"", o->config->cluster,
                  hello->cluster);
-    else if (!node_is_known(o->config, hello->node))
+    else if (!node_in_config(o->config, hello->node))
         snprintf(why, size, "node %u is not in this cluster's config", hello->node);
     else if (hello->expected != o->self)
         snprintf(why, size, "this is %s, not %s", node_name(o->self), node_name(hello->expected));
@@ -257,7 +257,7 @@ static void receive_hello(struct peer *p, const struct message_hello *hello)
     char why[ERROR_TEXT_SIZE];
     struct message answer;
 
-    if (!p->dialler && node_is_known(p->runtime->options.config, hello->node))
+    if (!p->dialler && node_in_config(p->runtime->options.config, hello->node))
         p->node = hello->node;
     if (hello_is_wrong(p, hello, why, sizeof why)) {
         peer_blame(p, "%s", why);

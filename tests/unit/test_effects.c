@@ -53,7 +53,7 @@ static void test_story(void **state)
     assert_story(e, "suspect s1: silent for 300 ms\n"
                     "send gfd: registered count=1\n"
                     "spawn s2\n"
-                    "kill s2: signal=9\n"
+                    "kill s2 signal=9\n"
                     "store <7 bytes>\n"
                     "answer reference=4 done=1: it is done\n"
                     "persist index=17\n"

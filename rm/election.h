@@ -1,0 +1,44 @@
+/* election - who may lead the next view: rule 4 of DESIGN.md section 5, and nothing else.
+ *
+ * A report says what a server's journal holds, and that it will take part in no older view. A
+ * server may lead when the reports that do not outrank its own are, for every view that may have
+ * committed something its journal lacks, as many members as it takes for one of them to hold each
+ * committed entry: |members| - acks + 1. Why this is safe is in rm/README.md. */
+#ifndef HOLDFAST_RM_ELECTION_H
+#define HOLDFAST_RM_ELECTION_H
+
+#include "rm/saved.h"
+
+struct election {
+    bool persistent;  /* journals survive a restart: an intact one counts under any incarnation */
+    uint32_t reports; /* set of the servers that have reported */
+    struct message_report report[SERVER_COUNT_MAX];
+};
+
+/* Why a server may not lead (yet). */
+struct election_lack {
+    uint64_t view;     /* that too few reports answer for */
+    uint32_t count;    /* reports missing */
+    uint32_t missing;  /* set of its members without a report that counts */
+    uint32_t outranks; /* set of its members whose report counts, but outranks the server's */
+};
+
+void election_init(struct election *e, bool persistent);
+
+/* Takes in a report. One of another life does not replace one that counts for a view of *saved,
+ * unless it counts itself: what a fenced server held is a fact also after its death. */
+void election_add(struct election *e, const struct saved *saved, node_id server,
+                  const struct message_report *report);
+
+/* Whether the server's report counts for that view; and for any of *saved. */
+bool election_counts(const struct election *e, node_id server, const struct message_view *view);
+bool election_counts_any(const struct election *e, const struct saved *saved, node_id server);
+
+/* Orders reports by what their journals hold: below, equal to or above zero. */
+int election_compare(const struct message_report *a, const struct message_report *b);
+
+/* Whether the server may lead the next view. If not and lack is not NULL, *lack says why. */
+bool election_permits(const struct election *e, const struct saved *saved, node_id server,
+                      struct election_lack *lack);
+
+#endif

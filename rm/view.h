@@ -1,0 +1,114 @@
+/* view - issues views: who replicates how, and who leads.
+ *
+ * A view change fences the servers (they promise to take part in no older view and report what
+ * their journals hold), elects by rule 4 (election.h), stores the new view and then sends it.
+ * Nothing is acknowledged on the rm's word, so it may be slow, die, or come back with its last
+ * stored state at any point; it only must never issue two views of one number, nor a primary that
+ * lacks a committed entry.
+ *
+ * Sources: DESIGN.md sections 3 to 7 and 10. The fencing is that of a Paxos ballot (Lamport, "Paxos
+ * Made Simple", 2001) with one proposer, the journals are compared as in Raft (Ongaro, Ousterhout,
+ * 2014, section 5.4), the configuration outside the replicas as in Vertical Paxos (Lamport, Malkhi,
+ * Zhou, 2009). */
+#ifndef HOLDFAST_RM_VIEW_H
+#define HOLDFAST_RM_VIEW_H
+
+#include "common/core.h"
+#include "rm/election.h"
+#include "rm/roster.h"
+#include "rm/saved.h"
+
+#define REPORT_WAIT_MS 50u   /* for slow servers that are alive, once there are enough reports */
+#define FENCE_AGAIN_MS 250u  /* between two fences to a server that does not report */
+#define LINK_WAIT_MS   1000u /* after our start: for servers to dial us, before they are left out */
+#define VIEW_SETTLE_MS \
+    1000u /* a view this old is as good as known active, for changes on request */
+#define ACCUSE_WAIT_MS      20u   /* for the other members' word, when one accuses the primary */
+#define DONOR_AGAIN_MS      2000u /* between two orders to donate for one joiner */
+#define ACCUSE_PAUSE_MS_MIN 200u  /* an accused server stays out for so long at first; doubles */
+#define ACCUSE_PAUSE_MS_MAX 10000u
+#define ACCUSE_HEALTH_MS    60000u /* without an accusation: the pause begins anew */
+#define VIEW_TEXT_SIZE      640u
+
+_Static_assert(VIEW_TEXT_SIZE > ROSTER_NAMES_SIZE, "a text can name every server");
+
+struct view_options {
+    uint32_t server_count;
+    uint32_t lease_ms; /* the longest lease that a server can have granted */
+    bool persistent;   /* journals survive a restart (storage = "disk") */
+};
+
+struct view_donation {
+    node_id donor;        /* NODE_NONE: none under way */
+    uint64_t incarnation; /* of the joiner */
+    struct instant since;
+};
+
+struct view_pause {
+    uint32_t pause_ms; /* of the last accusation, 0 if none */
+    struct instant accused_at;
+    struct instant until; /* not taken in again before */
+};
+
+struct view {
+    struct view_options options;
+    struct saved *saved;         /* shared with repair; outlives us */
+    const struct roster *roster; /* up to date when we are called */
+    struct instant started_at;
+
+    /* The current view, which is the last of saved. */
+    bool active;                          /* its primary said so, or showed it */
+    struct instant issued_at;             /* or when we learnt of it, after our own start */
+    uint64_t caught_up[SERVER_COUNT_MAX]; /* incarnations ready to be taken in, 0 if none */
+    struct view_donation donation[SERVER_COUNT_MAX];
+    uint32_t accusers; /* backups of it that cannot reach its primary */
+    struct instant accused_until;
+    struct instant lease_until; /* leases of older views may hold until then */
+
+    /* What is wanted of the next one. */
+    uint32_t leaving; /* set: these are to be left out (restart; stopped ones are in saved) */
+    uint32_t kept;    /* of those: the last change could not do without them */
+    node_id target;   /* of a switchover, NODE_NONE if none */
+    char refusal[VIEW_TEXT_SIZE]; /* why the last switchover was not done */
+    bool accept_loss;             /* the operator accepts the loss of what cannot be found */
+    struct view_pause pause[SERVER_COUNT_MAX];
+    uint32_t accused; /* left out of the change under way */
+
+    /* The change under way. */
+    bool fencing;
+    uint64_t number;     /* promised to be the lowest not refused */
+    uint64_t issued_max; /* no number up to here may be used again */
+    struct election election;
+    struct instant enough_at; /* when there first were enough reports; NEVER before */
+    struct instant fence_again;
+    char waits[VIEW_TEXT_SIZE]; /* what it waits for, empty when nothing; as said last */
+};
+
+/* *saved and *roster must outlive it and not move. */
+void view_init(struct view *v, const struct view_options *options, struct saved *saved,
+               const struct roster *roster, struct instant now);
+
+/* After roster_receive() and roster_tick(), which tell what v->roster says. */
+void view_receive(struct view *v, struct instant now, const struct message *message,
+                  struct effects *out);
+void view_tick(struct view *v, struct instant now, struct effects *out);
+struct instant view_deadline(const struct view *v);
+void view_check(const struct view *v);
+
+/* What the operator asks for; carried out by the next view_tick(). Each returns NULL, or why not.
+ */
+const char *view_switchover(struct view *v, node_id target, struct effects *out);
+const char *view_style(struct view *v, enum style style);
+const char *view_recover(struct view *v);
+/* Wants the server out of the view (and in again). Refused when the view cannot be without it. */
+const char *view_can_leave(const struct view *v, node_id server, struct effects *out);
+void view_leave(struct view *v, node_id server);
+void view_stay(struct view *v, node_id server);
+
+/* The current view needs no more help: known active, or old enough, and no change is under way. */
+bool view_settled(const struct view *v, struct instant now);
+
+/* When view_settled() will turn true by itself; NEVER when it is, or a change is under way. */
+struct instant view_settles_at(const struct view *v);
+
+#endif
