@@ -127,7 +127,7 @@ const char *role_name(uint8_t role);
     F(u32, pid)
 #define DELETE_FIELDS(F)                                                   \
     F(node, server)                                                        \
-    F(u64, incarnation) /* 0: every one of it, none is left */             \
+    F(u64, incarnation) /* 0: whichever there was */                       \
     F(u8, certain)      /* 1: its process is gone; 0: it may still run */  \
     F(text, cause)
 #define REGISTERED_FIELDS(F) F(u32, count) /* servers it has added */

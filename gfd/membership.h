@@ -27,7 +27,7 @@ struct membership_options {
     uint32_t grace_ms;
 };
 
-struct host {
+struct membership_host {
     bool linked;
     bool silent;              /* linked, but does not answer */
     bool registered;          /* since the link came up */
@@ -49,7 +49,7 @@ struct membership {
     struct members claimed; /* what the lfds said last, also of hosts that are silent now */
     uint32_t unwatched;     /* members whose lfd is not there: a set */
     uint32_t pid[SERVER_COUNT_MAX];
-    struct host hosts[HOST_COUNT_MAX];
+    struct membership_host hosts[HOST_COUNT_MAX];
     struct instant beat_due;     /* next heartbeats to all lfds */
     struct instant accuse_after; /* nobody is accused before: we were late ourselves */
 };

@@ -44,22 +44,23 @@ struct detector_options {
     uint32_t gfd_suspect_after_ms;  /* silence of the gfd; above the interval */
 };
 
-enum server_state {
-    SERVER_ABSENT,    /* no process */
-    SERVER_SPAWNING,  /* ordered from the edge */
-    SERVER_STARTING,  /* has a process that has not answered yet */
-    SERVER_TRUSTED,   /* answers */
-    SERVER_STOPPING,  /* SIGTERM is sent */
-    SERVER_SUSPECTED, /* the edge looks at its process, then it is killed */
-    SERVER_KILLING,   /* SIGKILL is sent */
-    SERVER_STUCK,     /* it does not die */
+enum watch_state {
+    WATCH_ABSENT,    /* no process */
+    WATCH_SPAWNING,  /* ordered from the edge */
+    WATCH_STARTING,  /* has a process that has not answered yet */
+    WATCH_TRUSTED,   /* answers */
+    WATCH_STOPPING,  /* SIGTERM is sent */
+    WATCH_SUSPECTED, /* the edge looks at its process, then it is killed */
+    WATCH_KILLING,   /* SIGKILL is sent */
+    WATCH_STUCK,     /* it does not die */
 };
 
 struct watched {
     node_id node;
-    enum server_state state;
+    enum watch_state state;
     uint32_t pid;         /* 0 when ABSENT or SPAWNING */
     bool adopted;         /* not our child */
+    bool ordered;         /* by the gfd, which is told if the start fails */
     bool added;           /* told to the gfd as alive, and not as gone since */
     bool stopping;        /* by order */
     bool start_wanted;    /* ordered while the last process is on its way out */
@@ -72,7 +73,7 @@ struct watched {
     uint64_t link_incarnation;
     uint64_t heartbeat_count; /* sent to this process so far */
     struct instant silent_since;
-    struct instant deadline; /* of the state, INSTANT_NEVER for ABSENT, SPAWNING, TRUSTED, STUCK */
+    struct instant deadline;        /* of the state, INSTANT_NEVER when it may last */
     char reason[MESSAGE_TEXT_SIZE]; /* why it is being ended */
     char cause[MESSAGE_TEXT_SIZE];  /* what the edge saw its process doing */
     char last[MESSAGE_TEXT_SIZE];   /* how the last process ended, or failed to start */
