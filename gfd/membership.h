@@ -35,7 +35,6 @@ struct membership_host {
     uint64_t heartbeat_count; /* sent since the link came up */
     uint64_t heard_count;     /* the latest of them that was answered */
     uint64_t silent_count; /* those sent when it was found silent: answers to them are old news */
-    uint32_t claimed;      /* servers that the lfd has said are alive, since the link came up */
     struct instant heard;  /* its last answer */
     struct instant grace_end; /* of its unwatched servers */
 };
@@ -46,12 +45,12 @@ struct membership {
     bool rm_linked;
     uint64_t version; /* grows by one with every change of members */
     struct members members;
-    struct members claimed; /* what the lfds said last, also of hosts that are silent now */
+    struct members claimed; /* what the lfds have said since their links came up, silent ones too */
     uint32_t unwatched;     /* members whose lfd is not there: a set */
-    uint32_t pid[SERVER_COUNT_MAX];
+    uint32_t pid[SERVER_COUNT_MAX]; /* of members, and of what is claimed */
     struct membership_host hosts[HOST_COUNT_MAX];
     struct instant beat_due;     /* next heartbeats to all lfds */
-    struct instant accuse_after; /* nobody is accused before: we were late ourselves */
+    struct instant accuse_after; /* nobody is accused before: we were late */
 };
 
 /* The options that the config gives to the gfd. */
