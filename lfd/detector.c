@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <inttypes.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -171,6 +172,20 @@ static void send_signal(const struct watched *w, int signal, struct effects *out
     effect->number = (uint32_t)signal;
 }
 
+/* How the last process ended; may be made of the other texts of the server. */
+static void last_set(struct watched *w, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+static void last_set(struct watched *w, const char *format, ...)
+{
+    char text[MESSAGE_TEXT_SIZE] = "";
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    memcpy(w->last, text, sizeof w->last);
+}
+
 static void become_spawning(struct watched *w, struct effects *out)
 {
     assert(w->state == WATCH_ABSENT);
@@ -265,7 +280,7 @@ static void become_stuck(struct detector *d, struct watched *w, struct effects *
     assert(w->state == WATCH_KILLING);
     w->state = WATCH_STUCK;
     w->deadline = INSTANT_NEVER;
-    snprintf(w->last, sizeof w->last, "%.48s, cannot be killed: %.24s", w->reason, w->cause);
+    last_set(w, "%.48s, cannot be killed: %.24s", w->reason, w->cause);
     if (w->added || (w->adopted && w->incarnation == 0)) {
         w->added = false;
         effects_note_at(out, NOTE_ERROR, "delete replica %s (%s)", node_name(w->node), w->last);
@@ -304,28 +319,26 @@ static void become_absent(struct detector *d, struct watched *w, struct effects 
         become_spawning(w, out);
 }
 
-static void exit_text(char text[MESSAGE_TEXT_SIZE], const struct message_exited *exited)
+static void exit_set(struct watched *w, const struct message_exited *exited)
 {
     const char *name = exited->signal != 0 ? sigabbrev_np(exited->signal) : NULL;
 
     if (!exited->known)
-        snprintf(text, MESSAGE_TEXT_SIZE, "exited (status unknown: adopted)");
+        last_set(w, "exited (status unknown: adopted)");
     else if (name != NULL)
-        snprintf(text, MESSAGE_TEXT_SIZE, "exited: SIG%s", name);
+        last_set(w, "exited: SIG%s", name);
     else if (exited->signal != 0)
-        snprintf(text, MESSAGE_TEXT_SIZE, "exited: signal %u", exited->signal);
+        last_set(w, "exited: signal %u", exited->signal);
     else if (exited->status == EXIT_ALREADY_RUNNING)
-        snprintf(text, MESSAGE_TEXT_SIZE, "exited: status %u, already running elsewhere",
-                 exited->status);
+        last_set(w, "exited: status %u, already running elsewhere", exited->status);
     else
-        snprintf(text, MESSAGE_TEXT_SIZE, "exited: status %u", exited->status);
+        last_set(w, "exited: status %u", exited->status);
 }
 
 static void take_exited(struct detector *d, const struct message_exited *exited,
                         struct effects *out)
 {
     struct watched *w = find(d, exited->server);
-    char text[MESSAGE_TEXT_SIZE];
     bool killed;
 
     if (w == NULL || w->pid == 0 || w->pid != exited->pid)
@@ -333,12 +346,11 @@ static void take_exited(struct detector *d, const struct message_exited *exited,
     killed = (w->state == WATCH_KILLING || w->state == WATCH_STUCK) &&
              (!exited->known || exited->signal == SIGKILL);
     if (w->stopping)
-        snprintf(text, sizeof text, "%s", STOPPED_TEXT);
+        last_set(w, "%s", STOPPED_TEXT);
     else if (killed)
-        snprintf(text, sizeof text, "%.48s (%.24s), killed", w->reason, w->cause);
+        last_set(w, "%.48s (%.24s), killed", w->reason, w->cause);
     else
-        exit_text(text, exited);
-    memcpy(w->last, text, sizeof w->last);
+        exit_set(w, exited);
     become_absent(d, w, out);
 }
 
@@ -352,7 +364,7 @@ static void take_spawned(struct detector *d, struct instant now,
     if (spawned->pid != 0) {
         become_starting(d, w, now, spawned, out);
     } else if (w->state == WATCH_SPAWNING) {
-        snprintf(w->last, sizeof w->last, "%s", spawned->cause);
+        last_set(w, "%s", spawned->cause);
         become_absent(d, w, out);
     }
 }
