@@ -41,7 +41,7 @@ struct block {
     uint32_t holders;
     uint32_t size; /* bytes that data has room for */
     uint32_t used;
-    uint8_t data[];
+    _Alignas(8) uint8_t data[];
 };
 
 struct block *block_new(uint32_t size); /* held once */
