@@ -92,8 +92,8 @@ const char *role_name(uint8_t role);
     X(30, position, POSITION)        /* backup or joiner -> primary: where my journal is */  \
     X(31, append, APPEND)            /* primary -> backup or joiner */                       \
     X(32, ack, ACK)                  /* backup or joiner -> primary */                       \
-    X(33, forward, FORWARD)          /* backup -> primary: a client's request */             \
-    X(34, reply, REPLY)              /* primary -> backup: for the client of a forward */    \
+    X(33, forward, FORWARD)          /* backup -> primary: clients' requests */              \
+    X(34, reply, REPLY)              /* primary -> backup: for the clients of forwards */    \
     X(35, checkpoint_begin, CHECKPOINT_BEGIN) /* donor -> receiver */                        \
     X(36, checkpoint_slice, CHECKPOINT_SLICE) /* donor -> receiver */                        \
     X(37, checkpoint_end, CHECKPOINT_END)     /* donor -> receiver */                        \
@@ -235,18 +235,10 @@ const char *role_name(uint8_t role);
     F(u64, stamp)       /* of the latest append taken in */                           \
     F(u64, digest_index) /* index of a checkpoint mark executed, 0 if none */         \
     F(u64, digest)      /* of the state there */
-#define FORWARD_FIELDS(F)                                                  \
-    F(u64, view)                                                           \
-    F(u64, token)       /* the backup's name for the request */            \
-    F(u8, kind)         /* enum request_kind */                            \
-    F(u8, wants_reply)  /* 1: the backup does not execute it itself */     \
-    F(u64, session)     /* 0: none */                                      \
-    F(u64, sequence)                                                       \
-    F(bytes, request)
-#define REPLY_FIELDS(F)                   \
-    F(u64, token)                         \
-    F(u8, outcome)      /* enum outcome */ \
-    F(bytes, reply)
+#define FORWARD_FIELDS(F)                                                        \
+    F(u64, view)                                                                 \
+    F(bytes, requests)  /* packed as journal records, with the backup's tokens */
+#define REPLY_FIELDS(F) F(bytes, replies) /* packed as journal records: kind is an outcome */
 #define CHECKPOINT_BEGIN_FIELDS(F)                                            \
     F(u64, view)        /* the receiver must be in it */                      \
     F(u64, index)       /* the state is that after this entry */              \

@@ -72,7 +72,7 @@ static struct journal_block *block_add(struct journal *journal, uint32_t size)
 }
 
 /* Room for a record of size bytes, which it counts in. */
-static struct journal_record *record_add(struct journal *journal, uint32_t size)
+static uint8_t *record_add(struct journal *journal, uint32_t size)
 {
     struct journal_block *block = block_last(journal);
 
@@ -84,10 +84,27 @@ static struct journal_record *record_add(struct journal *journal, uint32_t size)
     }
     block->places[block->count++] = block->block->used;
 
-    void *place = block->block->data + block->block->used;
+    uint8_t *place = block->block->data + block->block->used;
     block->block->used += size;
     journal->last++;
     return place;
+}
+
+/* Writes a whole record; the place need not be aligned. */
+static void record_write(uint8_t *place, const struct journal_record *header, uint32_t size,
+                         struct bytes request)
+{
+    const size_t uncovered = offsetof(struct journal_record, index);
+    struct journal_record filled = *header;
+
+    filled.size = size;
+    filled.request_size = (uint32_t)request.size;
+    memcpy(place, &filled, sizeof filled);
+    if (request.size)
+        memcpy(place + sizeof filled, request.data, request.size);
+    memset(place + sizeof filled + request.size, 0, size - sizeof filled - request.size);
+    filled.crc = crc32c(0, place + uncovered, size - uncovered);
+    memcpy(place + offsetof(struct journal_record, crc), &filled.crc, sizeof filled.crc);
 }
 
 const struct journal_record *journal_append(struct journal *journal,
@@ -95,17 +112,20 @@ const struct journal_record *journal_append(struct journal *journal,
                                             struct bytes request)
 {
     uint32_t size = record_size(request.size);
-    struct journal_record *record = record_add(journal, size);
+    uint8_t *place = record_add(journal, size);
 
-    *record = *header;
-    record->size = size;
-    record->index = journal->last;
-    record->request_size = (uint32_t)request.size;
-    if (request.size)
-        memcpy(record->request, request.data, request.size);
-    memset(record->request + request.size, 0, size - sizeof *record - request.size);
-    record->crc = crc32c(0, &record->index, size - offsetof(struct journal_record, index));
-    return record;
+    assert(header->index == journal->last);
+    record_write(place, header, size, request);
+    return (const void *)place;
+}
+
+void journal_record_pack(struct buffer *out, const struct journal_record *header,
+                         struct bytes request)
+{
+    uint32_t size = record_size(request.size);
+
+    record_write(buffer_reserve(out, size), header, size, request);
+    buffer_commit(out, size);
 }
 
 void journal_append_record(struct journal *journal, struct bytes record)
@@ -179,9 +199,9 @@ void journal_truncate(struct journal *journal, uint64_t index)
     block->sealed = true;
 }
 
-void journal_drop(struct journal *journal, uint64_t index)
+void journal_drop(struct journal *journal, uint64_t index, uint64_t bytes_max)
 {
-    while (journal->count) {
+    while (journal->count && journal->bytes > bytes_max) {
         struct journal_block *block = &journal->blocks[journal->start];
 
         if (block->first + block->count - 1 > index)

@@ -58,7 +58,7 @@ struct journal {
 void journal_init(struct journal *journal, uint64_t first);
 void journal_free(struct journal *journal);
 
-/* Appends an entry: size, crc and index are filled in. The record stays valid until it is dropped or
+/* Appends an entry: size, request_size and crc are filled in; index must be last + 1. The record stays valid until it is dropped or
  * truncated. */
 const struct journal_record *journal_append(struct journal *journal,
                                             const struct journal_record *header,
@@ -78,11 +78,15 @@ struct bytes journal_slice(const struct journal *journal, uint64_t from, uint64_
 /* Drops every entry after index. */
 void journal_truncate(struct journal *journal, uint64_t index);
 
-/* Gives back blocks whose entries are all at or before index. */
-void journal_drop(struct journal *journal, uint64_t index);
+/* While it holds more than bytes_max, gives back blocks whose entries are all at or before index. */
+void journal_drop(struct journal *journal, uint64_t index, uint64_t bytes_max);
 
 /* Empties it; the next entry is first. */
 void journal_reset(struct journal *journal, uint64_t first);
+
+/* Appends a record that is in no journal to a buffer: the same form serves forwards and replies. */
+void journal_record_pack(struct buffer *out, const struct journal_record *header,
+                         struct bytes request);
 
 /* Reads the record at the front of *records, which it moves past it: its header into *header, and where
  * the whole record lies into *record. False at the end and, with *sound = false, at a record that is

@@ -1,0 +1,274 @@
+#include "server/server.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "server/server_state.h"
+
+#define FEEDS_PER_TURN 4u /* appends to one server in one turn */
+
+struct server *server_new(const struct server_options *options, struct instant now)
+{
+    uint32_t silence_ms = 2 * (options->suspect_after_ms > options->lease_ms
+                                   ? options->suspect_after_ms
+                                   : options->lease_ms);
+    struct machine *machine = machine_new(options->service);
+    struct server *s;
+
+    if (!machine)
+        return NULL;
+    s = memory_zeroed(1, sizeof *s);
+    s->options = *options;
+    s->machine = machine;
+    replica_init(&s->replica,
+                 &(struct replica_options){
+                     .self = options->self,
+                     .incarnation = options->incarnation,
+                     .server_count = options->server_count,
+                     .lease_ms = options->lease_ms,
+                     .checkpoint_interval_ms = options->checkpoint_interval_ms,
+                     .silence_ms = silence_ms,
+                     .persistent = options->persistent,
+                 },
+                 now);
+    journal_init(&s->journal, 1);
+    pending_init(&s->pending, options->incarnation);
+    return s;
+}
+
+void server_free(struct server *s)
+{
+    if (!s)
+        return;
+    transfer_free(&s->transfer_out, &s->transfer_in);
+    pending_free(&s->pending);
+    journal_free(&s->journal);
+    machine_free(s->machine);
+    free(s->reads.tokens);
+    buffer_free(&s->forwards);
+    buffer_free(&s->forwards_going);
+    buffer_free(&s->reply);
+    for (uint32_t i = 0; i < SERVER_COUNT_MAX; i++) {
+        buffer_free(&s->replies[i]);
+        buffer_free(&s->replies_going[i]);
+    }
+    free(s);
+}
+
+/* What the replica core wants, and only this process can do. */
+
+static void do_append(struct server *s, const struct effect *effect)
+{
+    struct bytes rest = effect->data, record;
+    struct journal_record header;
+    bool sound;
+
+    if (rest.size == 0) {
+        header = (struct journal_record){ .index = effect->reference,
+                                          .kind = (uint8_t)effect->number };
+        requests_append(s, &header, (struct bytes){ 0 });
+        return;
+    }
+    while (journal_record_next(&rest, &header, &record, &sound)) {
+        journal_append_record(&s->journal, record);
+        requests_journaled(s, &header);
+    }
+    assert(s->journal.last == effect->reference);
+}
+
+static void do_reset(struct server *s, uint64_t index)
+{
+    requests_abandon_written(s);
+    transfer_in_abort(&s->transfer_in);
+    transfer_out_abort(&s->transfer_out, s->machine);
+    machine_restore_begin(s->machine, true);
+    journal_reset(&s->journal, index + 1);
+    /* An empty state is that of entry 0. */
+    if (index == 0 && !machine_restore_end(s->machine, 0, 0, machine_digest(s->machine)))
+        assert(!"an empty state is sound");
+}
+
+static void do_feed(struct server *s, struct instant now, node_id peer, struct effects *out)
+{
+    for (uint32_t i = 0; i < FEEDS_PER_TURN; i++) {
+        struct message message = { .type = MESSAGE_APPEND,
+                                   .append = replica_feed(&s->replica, now, peer) };
+        uint64_t last = message.append.prev_index;
+        struct block *owner = NULL;
+
+        if (replica_feeds(&s->replica, peer))
+            message.append.entries = journal_slice(&s->journal, last + 1, s->replica.last_index,
+                                                   BATCH_BYTES_MAX, &last, &owner);
+        effects_send_held(out, peer, message, owner);
+        replica_fed(&s->replica, now, peer, last);
+        if (!replica_feeds(&s->replica, peer))
+            return;
+    }
+}
+
+static void pass_on(const struct effect *effect, struct effects *out)
+{
+    struct effect *copy = effects_add(out, effect->type);
+
+    *copy = *effect;
+    if (effect->text)
+        copy->text = effects_text(out, "%s", effect->text);
+}
+
+static void do_effect(struct server *s, struct instant now, const struct effect *effect,
+                      struct effects *out)
+{
+    switch (effect->type) {
+    case EFFECT_APPEND: do_append(s, effect); break;
+    case EFFECT_TRUNCATE:
+        requests_truncated(s, effect->reference);
+        journal_truncate(&s->journal, effect->reference);
+        break;
+    case EFFECT_RESET: do_reset(s, effect->reference); break;
+    case EFFECT_COMMIT: requests_execute(s, now); break;
+    case EFFECT_FEED: do_feed(s, now, effect->node, out); break;
+    case EFFECT_ROLE: requests_role_changed(s); break;
+    case EFFECT_RESYNC: requests_resync(s); break;
+    case EFFECT_DONATE:
+        transfer_out_wanted(&s->transfer_out, effect->node, effect->reference);
+        break;
+    default: pass_on(effect, out); break;
+    }
+}
+
+void server_carry_out(struct server *s, struct instant now, struct effects *out)
+{
+    for (uint32_t i = 0; i < s->inner.count; i++)
+        do_effect(s, now, &s->inner.list[i], out);
+    effects_clear(&s->inner);
+}
+
+void server_receive(struct server *s, struct instant now, const struct message *message,
+                    struct effects *out)
+{
+    effects_clear(&s->inner);
+    switch (message->type) {
+    case MESSAGE_FORWARD:
+        if (node_is_server(message->from))
+            requests_forward(s, now, message);
+        return;
+    case MESSAGE_REPLY:
+        if (message->from == s->replica.view.primary)
+            requests_replies(s, message);
+        return;
+    case MESSAGE_CHECKPOINT_BEGIN:
+    case MESSAGE_CHECKPOINT_SLICE:
+    case MESSAGE_CHECKPOINT_END:
+        if (node_is_server(message->from))
+            checkpoints_receive(s, message, out);
+        return;
+    case MESSAGE_CHECKPOINT_ACK:
+        if (node_is_server(message->from))
+            transfer_out_ack(&s->transfer_out, now, message->from, &message->checkpoint_ack);
+        return;
+    case MESSAGE_LINK_DOWN:
+        if (node_is_server(message->from))
+            transfer_out_lost(&s->transfer_out, message->from);
+        break;
+    default: break;
+    }
+    replica_receive(&s->replica, now, message, &s->inner);
+    server_carry_out(s, now, out);
+}
+
+void server_tick(struct server *s, struct instant now, struct effects *out)
+{
+    requests_tick(s, now, out);
+    checkpoints_tick(s, now, out);
+    effects_clear(&s->inner);
+    replica_tick(&s->replica, now, &s->inner);
+    server_carry_out(s, now, out);
+}
+
+struct instant server_deadline(const struct server *s)
+{
+    struct instant due = replica_deadline(&s->replica);
+
+    /* Work that was only put off for the sake of others. */
+    if (requests_executing(s) && s->reads.count == 0)
+        return (struct instant){ 0 };
+    if (checkpoints_ready(s))
+        return (struct instant){ 0 };
+    if (s->replica.role == ROLE_PRIMARY)
+        due = instant_min(due, s->overdue_due);
+    return due;
+}
+
+void server_check(const struct server *s)
+{
+    replica_check(&s->replica);
+    assert(s->journal.last == s->replica.last_index);
+    assert(s->journal.first <= s->replica.first_index);
+    if (s->replica.whole && !s->transfer_in.applying)
+        assert(machine_index(s->machine) == s->replica.executed_index);
+}
+
+void server_saved(struct server *s, struct instant now, uint64_t index, struct effects *out)
+{
+    (void)now;
+    (void)out;
+    replica_saved(&s->replica, index);
+}
+
+void server_wall(struct server *s, uint64_t wall_us)
+{
+    s->wall_us = wall_us;
+}
+
+void server_clients_set(struct server *s, uint32_t clients)
+{
+    s->replica.clients = clients;
+}
+
+struct machine *server_machine(struct server *s)
+{
+    return s->machine;
+}
+
+static uint32_t oldest_waiting_ms(const struct server *s, struct instant now)
+{
+    if (s->pending.oldest == PENDING_NONE)
+        return 0;
+    return (uint32_t)instant_since_ms(now, s->pending.table[s->pending.oldest].arrived);
+}
+
+void server_status(const struct server *s, struct instant now, struct server_status *status)
+{
+    const struct replica *r = &s->replica;
+
+    *status = (struct server_status){
+        .self = s->options.self,
+        .primary = r->view.number && !replica_fenced(r) ? r->view.primary : NODE_NONE,
+        .incarnation = s->options.incarnation,
+        .promised = r->promised,
+        .view = r->view.number,
+        .journal_view = replica_journal_view(r),
+        .role = r->role,
+        .style = (enum style)r->view.style,
+        .acks = r->view.acks,
+        .members = r->view.members,
+        .serving = r->role == ROLE_PRIMARY ? r->serving : replica_way(r) == REPLICA_FORWARD,
+        .restoring = !r->whole,
+        .journal_first = r->first_index,
+        .journal_index = r->last_index,
+        .commit_index = r->commit_index,
+        .executed_index = r->executed_index,
+        .checkpoint_count = s->transfer_out.count,
+        .checkpoint_index = s->transfer_out.index,
+        .requests = s->requests,
+        .pending_bytes = s->pending.bytes,
+        .journal_bytes = s->journal.bytes,
+        .oldest_waiting_ms = oldest_waiting_ms(s, now),
+        .join_percent = r->join_percent,
+    };
+    for (uint32_t i = 0; i < SERVER_COUNT_MAX; i++)
+        status->member_index[i] = r->peers[i].match_index;
+    status->member_index[node_index(s->options.self)] = r->saved_index;
+}
+
+CORE_DEFINE(server);

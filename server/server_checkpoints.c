@@ -1,0 +1,197 @@
+#include <assert.h>
+
+#include "server/server_state.h"
+
+static uint64_t index_view(const struct server *s)
+{
+    return replica_view_at(&s->replica, machine_index(s->machine));
+}
+
+/* What goes out. */
+
+/* Backups that are there to take a round, and the oldest state among them. */
+static uint32_t round_receivers(const struct server *s, uint64_t *base_index)
+{
+    const struct replica *r = &s->replica;
+    uint32_t receivers = 0;
+
+    *base_index = UINT64_MAX;
+    for (uint32_t i = 0; i < s->options.server_count; i++) {
+        if (NODE_SERVER(i) == s->options.self || !replica_is_member(r, NODE_SERVER(i)) ||
+            !r->peers[i].linked || r->peers[i].match_index < r->view_start)
+            continue;
+        receivers |= 1u << i;
+        if (r->peers[i].executed_index < *base_index)
+            *base_index = r->peers[i].executed_index;
+    }
+    return receivers;
+}
+
+static void begin_round(struct server *s, struct instant now, struct effects *out)
+{
+    const struct replica *r = &s->replica;
+    uint64_t base_index;
+    uint32_t receivers;
+    bool full = s->journal.bytes > s->options.journal_bytes_max;
+
+    if (r->role != ROLE_PRIMARY || !r->serving || r->view.style != STYLE_PASSIVE ||
+        transfer_out_busy(&s->transfer_out) || (!full && !instant_reached(now, s->round_due)))
+        return;
+    s->round_due = instant_add_ms(now, s->options.checkpoint_interval_ms);
+    receivers = round_receivers(s, &base_index);
+    if (!receivers || base_index == machine_index(s->machine) ||
+        machine_index(s->machine) < r->view_start)
+        return;
+    s->round_index = machine_index(s->machine);
+    transfer_out_round(&s->transfer_out, now, s->machine, r->view.number, index_view(s), receivers,
+                       base_index, out);
+    effects_note_at(out, NOTE_DEBUG, "checkpoint %lu of entry %lu, changes since %lu",
+                    (unsigned long)s->transfer_out.count, (unsigned long)s->round_index,
+                    (unsigned long)s->transfer_out.base_index);
+}
+
+/* Whether this state may be shown to others: nothing is missing, nothing half applied. */
+static bool may_donate(const struct server *s)
+{
+    return s->replica.whole && !s->transfer_in.applying && !replica_fenced(&s->replica) &&
+           (s->replica.role == ROLE_PRIMARY || s->replica.role == ROLE_BACKUP) &&
+           machine_index(s->machine) + 1 >= s->replica.first_index;
+}
+
+/* What comes in. */
+
+static bool takes(const struct server *s, const struct message *message, bool *direct)
+{
+    const struct message_checkpoint_begin *begin = &message->checkpoint_begin;
+    const struct replica *r = &s->replica;
+
+    *direct = !r->whole && !r->whole_at;
+    if (begin->view != r->view.number || replica_fenced(r) ||
+        !replica_is_member(r, message->from))
+        return false;
+    if (*direct)
+        return r->role == ROLE_JOINER && begin->base_index == 0 &&
+               begin->index + 1 >= r->first_index;
+    return r->whole && r->role == ROLE_BACKUP && r->view.style == STYLE_PASSIVE &&
+           message->from == r->view.primary && !transfer_out_busy(&s->transfer_out) &&
+           begin->base_index <= r->executed_index && begin->index > r->executed_index;
+}
+
+static void lose_state(struct effects *out, const struct transfer_in *t)
+{
+    effects_add(out, EFFECT_END)->text =
+        effects_text(out, "the checkpoint of entry %lu from %s is damaged: begin anew",
+                     (unsigned long)t->begin.index, node_name(t->from));
+}
+
+static void receive_begin(struct server *s, const struct message *message, struct effects *out)
+{
+    bool direct;
+
+    if (s->transfer_in.applying && s->transfer_in.complete)
+        return; /* the sender hears of the one before first */
+    if (!takes(s, message, &direct)) {
+        struct transfer_in refused = { .from = message->from, .begin = message->checkpoint_begin };
+
+        transfer_in_answer(&refused, 2, out);
+        return;
+    }
+    transfer_in_begin(&s->transfer_in, s->machine, message, direct);
+    if (direct)
+        effects_note(out, "receive a checkpoint of entry %lu from %s, about %lu bytes",
+                     (unsigned long)message->checkpoint_begin.index, node_name(message->from),
+                     (unsigned long)message->checkpoint_begin.bytes_estimated);
+}
+
+void checkpoints_receive(struct server *s, const struct message *message, struct effects *out)
+{
+    bool sound = true;
+
+    switch (message->type) {
+    case MESSAGE_CHECKPOINT_BEGIN: receive_begin(s, message, out); break;
+    case MESSAGE_CHECKPOINT_SLICE:
+        sound = transfer_in_slice(&s->transfer_in, s->machine, message, out);
+        break;
+    case MESSAGE_CHECKPOINT_END: sound = transfer_in_end(&s->transfer_in, message); break;
+    default: break;
+    }
+    if (!sound && s->transfer_in.direct)
+        lose_state(out, &s->transfer_in);
+    else if (!sound)
+        transfer_in_abort(&s->transfer_in);
+}
+
+static void apply(struct server *s, struct effects *out)
+{
+    struct transfer_in *t = &s->transfer_in;
+    struct transfer_in was = *t;
+    bool done;
+
+    /* A round is about entries that this backup may not have yet. */
+    if (!t->complete || (!t->direct && s->replica.commit_index < t->begin.index))
+        return;
+    if (!transfer_in_apply(t, s->machine, &done)) {
+        lose_state(out, &was);
+        return;
+    }
+    if (!done)
+        return;
+    replica_restored(&s->replica, was.begin.index);
+    s->transfer_out.count = was.begin.count;
+    transfer_in_answer(&was, 1, out);
+    if (was.direct)
+        effects_note(out, "checkpoint of entry %lu is in (%lu bytes)",
+                     (unsigned long)was.begin.index, (unsigned long)was.bytes);
+    else
+        effects_note_at(out, NOTE_DEBUG, "checkpoint %lu of entry %lu is in",
+                        (unsigned long)was.begin.count, (unsigned long)was.begin.index);
+}
+
+/* A checkpoint whose sender is gone: what was applied as it came was no state yet. */
+static void drop_orphan(struct server *s)
+{
+    struct transfer_in *t = &s->transfer_in;
+
+    if (!t->open || t->complete ||
+        (s->replica.peers[node_index(t->from)].linked && t->begin.view == s->replica.view.number))
+        return;
+    transfer_in_abort(t);
+}
+
+static void trim_journal(struct server *s)
+{
+    const struct replica *r = &s->replica;
+    uint64_t limit = r->executed_index;
+
+    if (!r->whole)
+        return;
+    if (r->view.style == STYLE_PASSIVE && r->trim_index < limit)
+        limit = r->trim_index;
+    if (s->options.persistent && r->saved_index < limit)
+        limit = r->saved_index;
+    journal_drop(&s->journal, limit, s->options.journal_bytes_max);
+    replica_dropped(&s->replica, s->journal.first);
+}
+
+bool checkpoints_ready(const struct server *s)
+{
+    const struct transfer_in *t = &s->transfer_in;
+
+    return transfer_out_ready(&s->transfer_out) ||
+           (t->complete && (t->direct || s->replica.commit_index >= t->begin.index));
+}
+
+void checkpoints_tick(struct server *s, struct instant now, struct effects *out)
+{
+    drop_orphan(s);
+    apply(s, out);
+    if (replica_fenced(&s->replica) && s->transfer_out.round)
+        transfer_out_abort(&s->transfer_out, s->machine);
+    begin_round(s, now, out);
+    if (may_donate(s))
+        transfer_out_donate(&s->transfer_out, now, s->machine, s->replica.view.number,
+                            index_view(s), out);
+    transfer_out_tick(&s->transfer_out, now, s->machine, out);
+    s->replica.join_percent = s->replica.whole ? 100 : transfer_in_percent(&s->transfer_in);
+    trim_journal(s);
+}

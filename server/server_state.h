@@ -1,0 +1,69 @@
+/* server_state - what server.c, server_requests.c and server_checkpoints.c share: the parts of one
+ * replica, and what each file does with them. Not for others: they use server.h. */
+#ifndef HOLDFAST_SERVER_SERVER_STATE_H
+#define HOLDFAST_SERVER_SERVER_STATE_H
+
+#include "server/journal.h"
+#include "server/machine.h"
+#include "server/pending.h"
+#include "server/replica.h"
+#include "server/server.h"
+#include "server/transfer.h"
+
+#define STREAM_COUNT 65536u /* places for streams; two in one place only wait for one another */
+
+/* Tokens of reads at the primary, in the order in which they are to be answered. */
+struct read_queue {
+    uint64_t *tokens;
+    uint32_t capacity; /* a power of two */
+    uint32_t head, count;
+    uint64_t position; /* of the last one */
+};
+
+struct server {
+    struct server_options options;
+    struct replica replica;
+    struct journal journal;
+    struct machine *machine;
+    struct pending pending;
+    struct read_queue reads;
+    struct transfer_out transfer_out;
+    struct transfer_in transfer_in;
+
+    uint64_t wall_us;               /* the wall clock, as last heard */
+    uint64_t entry_time_us;         /* of the last entry */
+    uint64_t stream_write[STREAM_COUNT]; /* index of the last write of a stream */
+    struct buffer forwards;         /* requests for the primary, since the last turn */
+    struct buffer replies[SERVER_COUNT_MAX]; /* for servers that forwarded, since the last turn */
+    struct buffer forwards_going, replies_going[SERVER_COUNT_MAX]; /* of the last turn */
+    struct buffer reply;            /* of the entry being executed */
+    struct instant round_due;       /* passive: the next checkpoint round */
+    uint64_t round_index;           /* of the last one */
+    struct instant overdue_due;     /* the next look at what is due by time alone */
+    uint64_t requests;              /* executed or answered since the start */
+    struct effects inner;           /* what the replica core wants */
+};
+
+/* server.c: carries out what the replica core wants, passing on what is for others. */
+void server_carry_out(struct server *s, struct instant now, struct effects *out);
+
+/* server_requests.c */
+uint64_t requests_append(struct server *s, const struct journal_record *header,
+                         struct bytes request);
+void requests_execute(struct server *s, struct instant now);
+void requests_journaled(struct server *s, const struct journal_record *record);
+void requests_truncated(struct server *s, uint64_t index);
+void requests_abandon_written(struct server *s);
+void requests_role_changed(struct server *s);
+void requests_resync(struct server *s);
+void requests_forward(struct server *s, struct instant now, const struct message *message);
+void requests_replies(struct server *s, const struct message *message);
+void requests_tick(struct server *s, struct instant now, struct effects *out);
+bool requests_executing(const struct server *s);
+
+/* server_checkpoints.c */
+void checkpoints_receive(struct server *s, const struct message *message, struct effects *out);
+void checkpoints_tick(struct server *s, struct instant now, struct effects *out);
+bool checkpoints_ready(const struct server *s);
+
+#endif

@@ -1,0 +1,287 @@
+#include "server/transfer.h"
+
+#include <assert.h>
+#include <string.h>
+
+#define ASIDE_KEEP_BYTES (1u << 20) /* memory kept between two rounds */
+
+bool transfer_out_busy(const struct transfer_out *t)
+{
+    return t->open || t->ended;
+}
+
+void transfer_out_abort(struct transfer_out *t, struct machine *machine)
+{
+    if (t->open)
+        machine_checkpoint_end(machine);
+    t->open = t->ended = false;
+    t->receivers = 0;
+}
+
+static void send_all(const struct transfer_out *t, const struct message *message,
+                     struct effects *out)
+{
+    for (uint32_t i = 0; i < SERVER_COUNT_MAX; i++)
+        if (t->receivers >> i & 1u)
+            effects_send(out, NODE_SERVER(i), *message);
+}
+
+static void begin(struct transfer_out *t, struct instant now, struct machine *machine,
+                  uint64_t view, uint64_t index_view, uint32_t receivers, uint64_t base_index,
+                  struct effects *out)
+{
+    bool full;
+
+    assert(!transfer_out_busy(t) && receivers);
+    machine_checkpoint_begin(machine, base_index, &full);
+    t->open = true;
+    t->view = view;
+    t->index = machine_index(machine);
+    t->index_view = index_view;
+    t->time_us = machine_time_us(machine);
+    t->base_index = full ? 0 : base_index;
+    t->digest = machine_digest(machine);
+    t->count++;
+    t->receivers = receivers;
+    t->sent = 0;
+    memset(t->acked, 0, sizeof t->acked);
+    t->progress = now;
+    send_all(t,
+             &(struct message){ .type = MESSAGE_CHECKPOINT_BEGIN,
+                                .checkpoint_begin = {
+                                    .view = view,
+                                    .index = t->index,
+                                    .index_view = index_view,
+                                    .time_us = t->time_us,
+                                    .base_index = t->base_index,
+                                    .count = t->count,
+                                    .bytes_estimated =
+                                        machine_checkpoint_bytes_estimated(machine, t->base_index),
+                                } },
+             out);
+}
+
+void transfer_out_round(struct transfer_out *t, struct instant now, struct machine *machine,
+                        uint64_t view, uint64_t index_view, uint32_t receivers,
+                        uint64_t base_index, struct effects *out)
+{
+    t->round = true;
+    begin(t, now, machine, view, index_view, receivers, base_index, out);
+}
+
+void transfer_out_wanted(struct transfer_out *t, node_id joiner, uint64_t index)
+{
+    uint32_t i = node_index(joiner);
+
+    /* It is being served: the wish came twice. */
+    if (t->receivers >> i & 1u && t->index >= index)
+        return;
+    t->wanted |= 1u << i;
+    t->wanted_index[i] = index;
+}
+
+void transfer_out_donate(struct transfer_out *t, struct instant now, struct machine *machine,
+                         uint64_t view, uint64_t index_view, struct effects *out)
+{
+    if (transfer_out_busy(t))
+        return;
+    for (uint32_t i = 0; i < SERVER_COUNT_MAX; i++) {
+        if (!(t->wanted >> i & 1u) || t->wanted_index[i] > machine_index(machine))
+            continue;
+        t->wanted &= ~(1u << i);
+        t->round = false;
+        effects_note(out, "give %s a checkpoint of entry %lu", node_name(NODE_SERVER(i)),
+                     (unsigned long)machine_index(machine));
+        begin(t, now, machine, view, index_view, 1u << i, 0, out);
+        return;
+    }
+}
+
+void transfer_out_lost(struct transfer_out *t, node_id receiver)
+{
+    t->wanted &= ~(1u << node_index(receiver));
+    t->receivers &= ~(1u << node_index(receiver));
+}
+
+void transfer_out_ack(struct transfer_out *t, struct instant now, node_id from,
+                      const struct message_checkpoint_ack *ack)
+{
+    uint32_t i = node_index(from);
+
+    if (!transfer_out_busy(t) || ack->index != t->index || !(t->receivers >> i & 1u) ||
+        ack->slices > t->sent)
+        return;
+    t->progress = now;
+    t->acked[i] = ack->slices;
+    if (ack->installed)
+        t->receivers &= ~(1u << i);
+}
+
+bool transfer_out_ready(const struct transfer_out *t)
+{
+    if (!t->open)
+        return false;
+    for (uint32_t i = 0; i < SERVER_COUNT_MAX; i++)
+        if (t->receivers >> i & 1u && t->sent - t->acked[i] >= SLICE_WINDOW)
+            return false;
+    return true;
+}
+
+static void send_slice(struct transfer_out *t, struct machine *machine, struct effects *out)
+{
+    bool more;
+
+    buffer_clear(&t->slice, SLICE_BYTES_MAX);
+    more = machine_checkpoint_slice(machine, SLICE_BYTES_MAX, &t->slice);
+    if (buffer_size(&t->slice)) {
+        send_all(t,
+                 &(struct message){ .type = MESSAGE_CHECKPOINT_SLICE,
+                                    .checkpoint_slice = { .index = t->index,
+                                                          .sequence = t->sent,
+                                                          .data = buffer_bytes(&t->slice) } },
+                 out);
+        t->sent++;
+    }
+    if (more)
+        return;
+    machine_checkpoint_end(machine);
+    t->open = false;
+    t->ended = true;
+    send_all(t,
+             &(struct message){ .type = MESSAGE_CHECKPOINT_END,
+                                .checkpoint_end = { .index = t->index,
+                                                    .slices = t->sent,
+                                                    .digest = t->digest } },
+             out);
+}
+
+void transfer_out_tick(struct transfer_out *t, struct instant now, struct machine *machine,
+                       struct effects *out)
+{
+    if (!transfer_out_busy(t))
+        return;
+    if (t->receivers && instant_since_ms(now, t->progress) >= TRANSFER_SILENCE_MS_MAX) {
+        effects_note_at(out, NOTE_WARN, "checkpoint of entry %lu given up: no acknowledgement",
+                        (unsigned long)t->index);
+        t->receivers = 0;
+    }
+    if (t->receivers == 0)
+        transfer_out_abort(t, machine);
+    else if (transfer_out_ready(t))
+        send_slice(t, machine, out);
+}
+
+/* In. */
+
+void transfer_in_abort(struct transfer_in *t)
+{
+    t->open = t->complete = t->applying = false;
+    buffer_clear(&t->aside, ASIDE_KEEP_BYTES);
+}
+
+void transfer_in_answer(const struct transfer_in *t, uint8_t installed, struct effects *out)
+{
+    effects_send(out, t->from,
+                 (struct message){ .type = MESSAGE_CHECKPOINT_ACK,
+                                   .checkpoint_ack = { .index = t->begin.index,
+                                                       .slices = t->slices,
+                                                       .installed = installed } });
+}
+
+void transfer_in_begin(struct transfer_in *t, struct machine *machine,
+                       const struct message *message, bool direct)
+{
+    transfer_in_abort(t);
+    t->open = true;
+    t->direct = direct;
+    t->from = message->from;
+    t->begin = message->checkpoint_begin;
+    t->slices = 0;
+    t->bytes = 0;
+    if (direct) {
+        t->applying = true;
+        machine_restore_begin(machine, true);
+    }
+}
+
+static bool is_of(const struct transfer_in *t, node_id from, uint64_t index)
+{
+    return t->open && !t->complete && t->from == from && t->begin.index == index;
+}
+
+bool transfer_in_slice(struct transfer_in *t, struct machine *machine,
+                       const struct message *message, struct effects *out)
+{
+    const struct message_checkpoint_slice *slice = &message->checkpoint_slice;
+    uint32_t size = (uint32_t)slice->data.size;
+
+    if (!is_of(t, message->from, slice->index))
+        return true;
+    if (slice->sequence != t->slices ||
+        (!t->direct && t->bytes + size > TRANSFER_ASIDE_BYTES_MAX))
+        return false;
+    t->slices++;
+    t->bytes += size;
+    if (t->direct) {
+        if (!machine_restore_slice(machine, slice->data))
+            return false;
+    } else {
+        buffer_append(&t->aside, &size, sizeof size);
+        buffer_append(&t->aside, slice->data.data, size);
+    }
+    transfer_in_answer(t, 0, out);
+    return true;
+}
+
+bool transfer_in_end(struct transfer_in *t, const struct message *message)
+{
+    const struct message_checkpoint_end *end = &message->checkpoint_end;
+
+    if (!is_of(t, message->from, end->index))
+        return true;
+    if (end->slices != t->slices)
+        return false;
+    t->complete = true;
+    t->digest = end->digest;
+    return true;
+}
+
+bool transfer_in_apply(struct transfer_in *t, struct machine *machine, bool *done)
+{
+    uint32_t size;
+
+    assert(t->complete);
+    *done = false;
+    if (!t->applying) {
+        t->applying = true;
+        machine_restore_begin(machine, t->begin.base_index == 0);
+    }
+    if (buffer_size(&t->aside)) {
+        memcpy(&size, buffer_head(&t->aside), sizeof size);
+        if (!machine_restore_slice(machine, bytes_of(buffer_head(&t->aside) + sizeof size, size)))
+            return false;
+        buffer_consume(&t->aside, sizeof size + size);
+        if (buffer_size(&t->aside))
+            return true;
+    }
+    *done = true;
+    if (!machine_restore_end(machine, t->begin.index, t->begin.time_us, t->digest))
+        return false;
+    transfer_in_abort(t);
+    return true;
+}
+
+uint8_t transfer_in_percent(const struct transfer_in *t)
+{
+    if (!t->open)
+        return 100;
+    if (t->begin.bytes_estimated == 0 || t->bytes >= t->begin.bytes_estimated)
+        return 99;
+    return (uint8_t)(t->bytes * 100u / t->begin.bytes_estimated);
+}
+
+void transfer_free(struct transfer_out *out, struct transfer_in *in)
+{
+    buffer_free(&out->slice);
+    buffer_free(&in->aside);
+}
