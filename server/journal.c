@@ -107,9 +107,8 @@ static void record_write(uint8_t *place, const struct journal_record *header, ui
     memcpy(place + offsetof(struct journal_record, crc), &filled.crc, sizeof filled.crc);
 }
 
-const struct journal_record *journal_append(struct journal *journal,
-                                            const struct journal_record *header,
-                                            struct bytes request)
+const struct journal_record *
+journal_append(struct journal *journal, const struct journal_record *header, struct bytes request)
 {
     uint32_t size = record_size(request.size);
     uint8_t *place = record_add(journal, size);
@@ -213,8 +212,8 @@ void journal_drop(struct journal *journal, uint64_t index, uint64_t bytes_max)
     }
 }
 
-bool journal_record_next(struct bytes *records, struct journal_record *header,
-                         struct bytes *record, bool *sound)
+bool journal_record_next(struct bytes *records, struct journal_record *header, struct bytes *record,
+                         bool *sound)
 {
     const size_t uncovered = offsetof(struct journal_record, index);
 

@@ -13,12 +13,12 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "records are little-en
 /* One entry as it is kept and sent. Followed by request_size bytes, padded with zeros to a
  * multiple of 8. */
 struct journal_record {
-    uint32_t size;         /* of header, request and padding */
-    uint32_t crc;          /* CRC-32C of all that follows this field, padding included */
+    uint32_t size; /* of header, request and padding */
+    uint32_t crc;  /* CRC-32C of all that follows this field, padding included */
     uint64_t index;
-    uint64_t view;         /* of the primary that made it */
-    uint64_t time_us;      /* since 1970, by the primary's clock; never goes back */
-    uint64_t session;      /* 0: none */
+    uint64_t view;    /* of the primary that made it */
+    uint64_t time_us; /* since 1970, by the primary's clock; never goes back */
+    uint64_t session; /* 0: none */
     uint64_t sequence;
     uint64_t incarnation;  /* of the origin */
     uint64_t token;        /* the origin's name for the request */
@@ -41,28 +41,27 @@ struct journal_run {
 
 struct journal_block {
     struct block *block;
-    uint64_t first;     /* index of its first record */
-    uint32_t count;     /* records */
-    uint32_t capacity;  /* of places */
-    uint32_t *places;   /* of each record in the block */
-    bool sealed;        /* takes no more records: its end was truncated while it may be held */
+    uint64_t first;    /* index of its first record */
+    uint32_t count;    /* records */
+    uint32_t capacity; /* of places */
+    uint32_t *places;  /* of each record in the block */
+    bool sealed;       /* takes no more records: its end was truncated while it may be held */
 };
 
 struct journal {
-    uint64_t first, last;          /* entries held are first … last; last = first - 1 when none */
-    uint64_t bytes;                /* of all blocks */
-    struct journal_block *blocks;  /* oldest first, from start on */
+    uint64_t first, last;         /* entries held are first … last; last = first - 1 when none */
+    uint64_t bytes;               /* of all blocks */
+    struct journal_block *blocks; /* oldest first, from start on */
     uint32_t start, count, capacity;
 };
 
 void journal_init(struct journal *journal, uint64_t first);
 void journal_free(struct journal *journal);
 
-/* Appends an entry: size, request_size and crc are filled in; index must be last + 1. The record stays valid until it is dropped or
- * truncated. */
-const struct journal_record *journal_append(struct journal *journal,
-                                            const struct journal_record *header,
-                                            struct bytes request);
+/* Appends an entry: size, request_size and crc are filled in; index must be last + 1. The record
+ * stays valid until it is dropped or truncated. */
+const struct journal_record *
+journal_append(struct journal *journal, const struct journal_record *header, struct bytes request);
 
 /* Appends a record that journal_record_next() found sound; its index must be last + 1. */
 void journal_append_record(struct journal *journal, struct bytes record);
@@ -70,15 +69,16 @@ void journal_append_record(struct journal *journal, struct bytes record);
 /* The entry at index, which must be held. */
 const struct journal_record *journal_at(const struct journal *journal, uint64_t index);
 
-/* As many entries from `from` on as lie in one piece, within bytes_max (but at least one), up to `to`.
- * *last is the last of them; *owner holds them. */
+/* As many entries from `from` on as lie in one piece, within bytes_max (but at least one), up to
+ * `to`. *last is the last of them; *owner holds them. */
 struct bytes journal_slice(const struct journal *journal, uint64_t from, uint64_t to,
                            size_t bytes_max, uint64_t *last, struct block **owner);
 
 /* Drops every entry after index. */
 void journal_truncate(struct journal *journal, uint64_t index);
 
-/* While it holds more than bytes_max, gives back blocks whose entries are all at or before index. */
+/* While it holds more than bytes_max, gives back blocks whose entries are all at or before index.
+ */
 void journal_drop(struct journal *journal, uint64_t index, uint64_t bytes_max);
 
 /* Empties it; the next entry is first. */
@@ -88,10 +88,10 @@ void journal_reset(struct journal *journal, uint64_t first);
 void journal_record_pack(struct buffer *out, const struct journal_record *header,
                          struct bytes request);
 
-/* Reads the record at the front of *records, which it moves past it: its header into *header, and where
- * the whole record lies into *record. False at the end and, with *sound = false, at a record that is
- * cut short, damaged or makes no sense. The bytes need no alignment. */
-bool journal_record_next(struct bytes *records, struct journal_record *header,
-                         struct bytes *record, bool *sound);
+/* Reads the record at the front of *records, which it moves past it: its header into *header, and
+ * where the whole record lies into *record. False at the end and, with *sound = false, at a record
+ * that is cut short, damaged or makes no sense. The bytes need no alignment. */
+bool journal_record_next(struct bytes *records, struct journal_record *header, struct bytes *record,
+                         bool *sound);
 
 #endif

@@ -105,7 +105,8 @@ struct pending_request *pending_oldest(struct pending *pending)
     return pending->oldest == PENDING_NONE ? NULL : &pending->table[pending->oldest];
 }
 
-struct pending_request *pending_newer(struct pending *pending, const struct pending_request *request)
+struct pending_request *pending_newer(struct pending *pending,
+                                      const struct pending_request *request)
 {
     return request->newer == PENDING_NONE ? NULL : &pending->table[request->newer];
 }

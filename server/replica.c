@@ -135,8 +135,8 @@ void replica_init(struct replica *r, const struct replica_options *options, stru
     assert(node_is_server(options->self) && options->server_count <= SERVER_COUNT_MAX);
 }
 
-/* Who feeds whom: in a star the primary everybody; in a chain each member the next one, in the order
- * of their indexes from the primary on. Joiners are always fed by the primary. */
+/* Who feeds whom: in a star the primary everybody; in a chain each member the next one, in the
+ * order of their indexes from the primary on. Joiners are always fed by the primary. */
 
 static node_id chain_next(const struct replica *r, node_id server)
 {
@@ -202,8 +202,7 @@ static void send_position(struct replica *r, struct instant now, node_id to, str
                                        .first_index = r->first_index,
                                        .last_index = r->last_index,
                                        .executed_index = r->executed_index,
-                                       .runs = bytes_of(r->runs_packed,
-                                                        count * sizeof *r->runs),
+                                       .runs = bytes_of(r->runs_packed, count * sizeof *r->runs),
                                    } });
 }
 
@@ -323,10 +322,9 @@ static void enter_view(struct replica *r, struct instant now, const struct messa
         bool linked = p->linked;
         uint64_t incarnation = p->incarnation;
 
-        *p = (struct replica_peer){ .linked = linked,
-                                    .incarnation = incarnation,
-                                    .link_since = now,
-                                    .heard = now };
+        *p = (struct replica_peer){
+            .linked = linked, .incarnation = incarnation, .link_since = now, .heard = now
+        };
     }
     if (member && view->primary == r->options.self)
         become_primary(r, now, out);
@@ -359,19 +357,19 @@ static void receive_fence(struct replica *r, struct instant now, uint64_t number
         r->forwarding = false;
         effects_add(out, EFFECT_ROLE);
     }
-    effects_send(out, NODE_RM,
-                 (struct message){ .type = MESSAGE_REPORT,
-                                   .report = {
-                                       .number = number,
-                                       .incarnation = r->options.incarnation,
-                                       .intact = 0,
-                                       .journal_view = replica_journal_view(r),
-                                       .last_index = r->whole ? r->last_index : 0,
-                                       .commit_index = r->commit_index,
-                                       .lease_left_ms = young
-                                                            ? r->options.lease_ms
-                                                            : (uint32_t)((lease_left + 999) / 1000),
-                                   } });
+    effects_send(
+        out, NODE_RM,
+        (struct message){ .type = MESSAGE_REPORT,
+                          .report = {
+                              .number = number,
+                              .incarnation = r->options.incarnation,
+                              .intact = 0,
+                              .journal_view = replica_journal_view(r),
+                              .last_index = r->whole ? r->last_index : 0,
+                              .commit_index = r->commit_index,
+                              .lease_left_ms = young ? r->options.lease_ms
+                                                     : (uint32_t)((lease_left + 999) / 1000),
+                          } });
 }
 
 /* Feeding: finding where a journal agrees with ours. */
@@ -427,9 +425,8 @@ static void receive_position(struct replica *r, struct instant now, const struct
     if (runs_match(r, position, &match)) {
         p->reset = false;
         /* Its journal is fine, but the state before it is still missing. */
-        p->reset_index = position->executed_index + 1 < position->first_index
-                             ? position->first_index - 1
-                             : 0;
+        p->reset_index =
+            position->executed_index + 1 < position->first_index ? position->first_index - 1 : 0;
         p->asked = (struct instant){ 0 };
         feed_from(r, from, match + 1);
     } else if (member) {
@@ -652,12 +649,11 @@ static void advance_commit(struct replica *r, struct instant now, struct effects
     r->commit_index = commit;
     if (!r->serving) {
         r->serving = true;
-        effects_note(out, "view %lu is active: serving as primary",
-                     (unsigned long)r->view.number);
-        effects_send(out, NODE_RM,
-                     (struct message){ .type = MESSAGE_ACTIVE,
-                                       .active = { .number = r->view.number,
-                                                   .commit_index = commit } });
+        effects_note(out, "view %lu is active: serving as primary", (unsigned long)r->view.number);
+        effects_send(
+            out, NODE_RM,
+            (struct message){ .type = MESSAGE_ACTIVE,
+                              .active = { .number = r->view.number, .commit_index = commit } });
     }
     effects_add(out, EFFECT_COMMIT)->reference = commit;
 }
@@ -816,8 +812,7 @@ static void receive_from_rm(struct replica *r, struct instant now, const struct 
     case MESSAGE_VIEW: receive_view(r, now, &message->view, out); break;
     case MESSAGE_DONATE:
         if (message->donate.number != r->view.number || !r->whole ||
-            !node_is_server(message->donate.joiner) ||
-            message->donate.joiner == r->options.self)
+            !node_is_server(message->donate.joiner) || message->donate.joiner == r->options.self)
             break;
         effect = effects_add(out, EFFECT_DONATE);
         effect->node = message->donate.joiner;
@@ -830,8 +825,7 @@ static void receive_from_rm(struct replica *r, struct instant now, const struct 
 static void receive_from_server(struct replica *r, struct instant now,
                                 const struct message *message, struct effects *out)
 {
-    if (message->from == r->options.self ||
-        node_index(message->from) >= r->options.server_count)
+    if (message->from == r->options.self || node_index(message->from) >= r->options.server_count)
         return;
     switch (message->type) {
     case MESSAGE_VIEW:

@@ -7,22 +7,22 @@
  * Source: Ongaro, Ousterhout, "In Search of an Understandable Consensus Algorithm", 2014, for log
  * matching and for committing only entries of the present term (here: view); Oki, Liskov,
  * "Viewstamped Replication", 1988, for views; Gray, Cheriton, "Leases", 1989. Departures: views and
- * primaries are issued by the rm, not voted for; the acknowledgements that commit an entry are part of
- * the view; a member votes for nothing, it only promises. */
+ * primaries are issued by the rm, not voted for; the acknowledgements that commit an entry are part
+ * of the view; a member votes for nothing, it only promises. */
 #ifndef HOLDFAST_SERVER_REPLICA_H
 #define HOLDFAST_SERVER_REPLICA_H
 
 #include "common/core.h"
 #include "server/journal.h"
 
-#define RUN_COUNT_MAX        64u   /* views whose start in the journal is remembered */
-#define FEED_WINDOW          32u   /* unacknowledged appends to one server */
-#define MARK_COUNT           8u    /* own digests kept to compare with */
-#define CAUGHT_UP_ENTRIES    1024u /* a joiner this near to the end is taken in */
-#define LINK_GRACE_MS        50u   /* a lost link to a member may come back for so long */
-#define STATE_INTERVAL_MS    250u  /* between two states to the rm */
-#define REPEAT_MS            200u  /* before caught_up, an accusation or a position is repeated */
-#define DONOR_REPEAT_MS      2000u /* before donor_wanted is repeated */
+#define RUN_COUNT_MAX     64u   /* views whose start in the journal is remembered */
+#define FEED_WINDOW       32u   /* unacknowledged appends to one server */
+#define MARK_COUNT        8u    /* own digests kept to compare with */
+#define CAUGHT_UP_ENTRIES 1024u /* a joiner this near to the end is taken in */
+#define LINK_GRACE_MS     50u   /* a lost link to a member may come back for so long */
+#define STATE_INTERVAL_MS 250u  /* between two states to the rm */
+#define REPEAT_MS         200u  /* before caught_up, an accusation or a position is repeated */
+#define DONOR_REPEAT_MS   2000u /* before donor_wanted is repeated */
 
 struct replica_options {
     node_id self;
@@ -37,24 +37,24 @@ struct replica_options {
 /* Another server, as this one sees it in the present view. */
 struct replica_peer {
     bool linked;
-    struct instant link_since;     /* when the link came or went */
-    struct instant heard;          /* last word of the view from it */
+    struct instant link_since; /* when the link came or went */
+    struct instant heard;      /* last word of the view from it */
     struct instant accused;
-    uint64_t incarnation;          /* of its link */
+    uint64_t incarnation; /* of its link */
 
-    bool fed;                      /* we send it entries, from next_index on */
-    bool reset;                    /* tell it to begin its journal behind next_index - 1 */
+    bool fed;   /* we send it entries, from next_index on */
+    bool reset; /* tell it to begin its journal behind next_index - 1 */
     uint64_t next_index;
     uint64_t commit_sent, stamp_sent;
-    uint64_t window[FEED_WINDOW];  /* last index of each append under way, oldest first */
+    uint64_t window[FEED_WINDOW]; /* last index of each append under way, oldest first */
     uint32_t window_count;
 
-    uint64_t match_index;          /* acknowledged: saved there, and equal to ours */
+    uint64_t match_index; /* acknowledged: saved there, and equal to ours */
     uint64_t executed_index;
-    uint64_t stamp;                /* of our latest append it has answered */
+    uint64_t stamp; /* of our latest append it has answered */
     bool joiner;
-    uint64_t reset_index;          /* of a joiner that needs a checkpoint: of this index or later */
-    struct instant asked;          /* when the rm was last told of this joiner */
+    uint64_t reset_index; /* of a joiner that needs a checkpoint: of this index or later */
+    struct instant asked; /* when the rm was last told of this joiner */
 };
 
 struct replica_mark {
@@ -65,35 +65,35 @@ struct replica {
     struct replica_options options;
     struct instant started;
 
-    uint64_t promised;             /* every view below it is refused (rule 2) */
-    struct message_view view;      /* number 0: none yet */
+    uint64_t promised;        /* every view below it is refused (rule 2) */
+    struct message_view view; /* number 0: none yet */
     enum role role;
-    uint64_t view_start;           /* as primary: index of this view's first entry */
-    bool serving;                  /* as primary: view_start is committed */
-    struct instant lease_wait;     /* as primary: commits nothing before */
+    uint64_t view_start;       /* as primary: index of this view's first entry */
+    bool serving;              /* as primary: view_start is committed */
+    struct instant lease_wait; /* as primary: commits nothing before */
 
     struct journal_run runs[RUN_COUNT_MAX];
     uint32_t run_count;
     uint64_t first_index, last_index;
-    uint64_t verified_index;       /* equal to the primary's journal up to here, in this view */
+    uint64_t verified_index; /* equal to the primary's journal up to here, in this view */
     uint64_t saved_index, persist_asked;
     uint64_t commit_index, executed_index;
-    uint64_t trim_index;           /* every member's state is at least here (passive) */
-    bool whole;                    /* state and journal belong together: no checkpoint is missing */
-    uint64_t whole_at;             /* becomes whole when the journal reaches this index; 0: no */
+    uint64_t trim_index; /* every member's state is at least here (passive) */
+    bool whole;          /* state and journal belong together: no checkpoint is missing */
+    uint64_t whole_at;   /* becomes whole when the journal reaches this index; 0: no */
 
     bool ack_owed;
-    uint64_t stamp;                /* of the latest append taken in */
-    struct instant lease_granted;  /* until then, the primary may read without us */
-    bool sync_known, forwarding;   /* may forward once verified up to sync_index */
+    uint64_t stamp;               /* of the latest append taken in */
+    struct instant lease_granted; /* until then, the primary may read without us */
+    bool sync_known, forwarding;  /* may forward once verified up to sync_index */
     uint64_t sync_index;
 
-    bool confirm;                  /* as primary: a read waits for word from the others */
+    bool confirm; /* as primary: a read waits for word from the others */
     struct instant mark_due;
-    uint64_t mark_last;            /* index of the last mark appended */
+    uint64_t mark_last; /* index of the last mark appended */
     struct replica_mark marks[MARK_COUNT];
     uint32_t mark_next;
-    struct replica_mark mark_own;  /* digest to go out with the next ack */
+    struct replica_mark mark_own; /* digest to go out with the next ack */
 
     bool rm_linked;
     struct instant state_due;
@@ -101,7 +101,7 @@ struct replica {
     uint8_t join_percent;
     struct message_state state_sent;
     struct instant position_sent;
-    struct instant ticked;         /* for telling our own pauses */
+    struct instant ticked; /* for telling our own pauses */
 
     struct replica_peer peers[SERVER_COUNT_MAX];
     struct journal_run runs_packed[RUN_COUNT_MAX + 1]; /* what an effect of position refers to */
@@ -128,15 +128,16 @@ void replica_check(const struct replica *r);
 
 enum replica_way replica_way(const struct replica *r);
 
-/* The primary appends one entry and gets its index. The caller journals it before it calls again. */
+/* The primary appends one entry and gets its index. The caller journals it before it calls again.
+ */
 uint64_t replica_append(struct replica *r);
 
 /* Whether a read that arrived then may be answered from committed state now. now may be older than
  * arrived (the turn's beginning). When it may not, the others are asked. */
 bool replica_may_read(struct replica *r, struct instant now, struct instant arrived);
 
-/* The next append to a peer that an EFFECT_FEED named, without its entries: those from prev_index + 1
- * on follow, up to whatever index the caller then says it sent (prev_index when none). */
+/* The next append to a peer that an EFFECT_FEED named, without its entries: those from prev_index +
+ * 1 on follow, up to whatever index the caller then says it sent (prev_index when none). */
 struct message_append replica_feed(const struct replica *r, struct instant now, node_id peer);
 void replica_fed(struct replica *r, struct instant now, node_id peer, uint64_t index);
 /* Whether there is more for this peer, and room in its window. */

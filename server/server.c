@@ -9,9 +9,9 @@
 
 struct server *server_new(const struct server_options *options, struct instant now)
 {
-    uint32_t silence_ms = 2 * (options->suspect_after_ms > options->lease_ms
-                                   ? options->suspect_after_ms
-                                   : options->lease_ms);
+    uint32_t silence_ms =
+        2 * (options->suspect_after_ms > options->lease_ms ? options->suspect_after_ms
+                                                           : options->lease_ms);
     struct machine *machine = machine_new(options->service);
     struct server *s;
 
@@ -64,8 +64,8 @@ static void do_append(struct server *s, const struct effect *effect)
     bool sound;
 
     if (rest.size == 0) {
-        header = (struct journal_record){ .index = effect->reference,
-                                          .kind = (uint8_t)effect->number };
+        header =
+            (struct journal_record){ .index = effect->reference, .kind = (uint8_t)effect->number };
         requests_append(s, &header, (struct bytes){ 0 });
         return;
     }

@@ -1,7 +1,9 @@
-/* server - one replica as a whole: the replica core, its journal, its machine, and the requests under way.
+/* server - one replica as a whole: the replica core, its journal, its machine, and the requests
+ * under way.
  *
- * It does what the replica core decides (append, execute, answer, send) with everything that lives in memory, so that the daemon and the simulator run the
- * same code; sockets, files and clocks stay outside. It has the five functions of a core. */
+ * It does what the replica core decides (append, execute, answer, send) with everything that lives
+ * in memory, so that the daemon and the simulator run the same code; sockets, files and clocks stay
+ * outside. It has the five functions of a core. */
 #ifndef HOLDFAST_SERVER_SERVER_H
 #define HOLDFAST_SERVER_SERVER_H
 
@@ -16,34 +18,41 @@ struct server_options {
     const struct service *service;
     uint32_t server_count;
     uint32_t lease_ms, checkpoint_interval_ms, suspect_after_ms;
-    uint64_t journal_bytes_max; /* entries kept in memory beyond what is needed, for members that lag */
+    uint64_t journal_bytes_max; /* entries kept in memory for members that lag */
     uint64_t pending_bytes_max; /* requests under way, of all clients */
     bool persistent;            /* entries count only once server_saved() says so */
     uint64_t seed;
-    /* The answer to a request, exactly once for each that server_submit() took, also from within server_submit() itself.
-     * A reply is RESP3. The reference is valid during the call. Must not call back into the server. */
+    /* The answer to a request, exactly once for each that server_submit() took, also from within
+     * server_submit() itself. A reply is RESP3; with OUTCOME_NOT_EXECUTED it is an error's text
+     * without its "-". The reference is valid during the call. Must not call back. */
     void (*reply)(void *context, uint64_t client, enum outcome outcome, struct bytes reply);
     void *context;
 };
 
 struct server_request {
-    uint64_t client;   /* comes back with the reply */
-    uint32_t stream;   /* requests of one stream (connection) take effect in the order they are submitted */
-    uint8_t kind;      /* enum request_kind: COMMAND, TRANSACTION, READ, WATCH or READ_TRANSACTION */
-    bool stale;        /* a read that may see older committed state (READONLY): answered here, at once, in active style */
+    uint64_t client; /* comes back with the reply */
+    uint32_t stream; /* requests of one stream (connection) take effect in order */
+    uint8_t kind;    /* COMMAND, TRANSACTION, READ, WATCH or READ_TRANSACTION */
+    bool stale;      /* a read that may see older committed state (READONLY): a backup answers it
+                        itself, in active style */
     uint64_t session, sequence; /* 0, 0 when it has none */
-    struct bytes request; /* packed; copied */
+    struct bytes request;       /* packed; copied */
 };
 
+/* NULL when the service cannot make a state. Copies the options. */
 struct server *server_new(const struct server_options *options, struct instant now);
 void server_free(struct server *server);
 
-/* Takes a client's request. Its reply comes through options.reply, now or later. False, and nothing taken, when pending_bytes_max is reached: stop reading from
- * clients until server_accepts(). wall_us is the wall clock. */
-bool server_submit(struct server *server, struct instant now, uint64_t wall_us, const struct server_request *request, struct effects *out);
+/* Takes a client's request. Its reply comes through options.reply, now or later. False, and nothing
+ * taken, when pending_bytes_max is reached: stop reading from clients until server_accepts(). now
+ * must have been read from the clock after the request was read from its socket: a lease that holds
+ * then makes a local read linearizable. wall_us is the wall clock. */
+bool server_submit(struct server *server, struct instant now, uint64_t wall_us,
+                   const struct server_request *request, struct effects *out);
 bool server_accepts(const struct server *server);
 
-/* The client is gone: no reply is wanted any more for any request with this client value. What is in the journal is executed all the same. */
+/* The client is gone: no reply is wanted any more for any request with this client value. What is
+ * in the journal is executed all the same. */
 void server_forget(struct server *server, uint64_t client);
 
 /* Entries up to index are on disk (options.persistent). */
@@ -53,7 +62,8 @@ void server_saved(struct server *server, struct instant now, uint64_t index, str
 void server_wall(struct server *server, uint64_t wall_us);
 
 /* The five of a core; tick is the end of a turn: what is new goes out to the others. */
-void server_receive(struct server *server, struct instant now, const struct message *message, struct effects *out);
+void server_receive(struct server *server, struct instant now, const struct message *message,
+                    struct effects *out);
 void server_tick(struct server *server, struct instant now, struct effects *out);
 struct instant server_deadline(const struct server *server);
 void server_check(const struct server *server);
@@ -67,8 +77,8 @@ struct server_status {
     enum style style;
     uint32_t acks;
     struct members members;
-    bool serving;          /* knows a primary that it can reach, or is one that serves */
-    bool restoring;        /* a checkpoint is being received */
+    bool serving;   /* knows a primary that it can reach, or is one that serves */
+    bool restoring; /* a checkpoint is being received */
     uint64_t journal_first, journal_index, commit_index, executed_index;
     uint64_t checkpoint_count, checkpoint_index;
     uint64_t requests, pending_bytes, journal_bytes;
@@ -76,7 +86,8 @@ struct server_status {
     uint64_t member_index[SERVER_COUNT_MAX]; /* on the primary: what each member has acknowledged */
 };
 void server_status(const struct server *server, struct instant now, struct server_status *status);
-void server_clients_set(struct server *server, uint32_t clients); /* connections now, for the rm's status */
+/* Client connections now, for the rm's status. */
+void server_clients_set(struct server *server, uint32_t clients);
 struct machine *server_machine(struct server *server);
 
 #endif

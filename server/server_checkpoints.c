@@ -66,8 +66,7 @@ static bool takes(const struct server *s, const struct message *message, bool *d
     const struct replica *r = &s->replica;
 
     *direct = !r->whole && !r->whole_at;
-    if (begin->view != r->view.number || replica_fenced(r) ||
-        !replica_is_member(r, message->from))
+    if (begin->view != r->view.number || replica_fenced(r) || !replica_is_member(r, message->from))
         return false;
     if (*direct)
         return r->role == ROLE_JOINER && begin->base_index == 0 &&

@@ -5,7 +5,7 @@
 #include "common/resp.h"
 #include "server/server_state.h"
 
-#define EXECUTE_COUNT_MAX 2048u        /* entries executed in one go; then others have their turn */
+#define EXECUTE_COUNT_MAX 2048u /* entries executed in one go; then others have their turn */
 #define REPLY_KEEP_BYTES  (64u * 1024u) /* memory kept from one reply to the next */
 #define OVERDUE_MS        100u          /* between two looks at what is due by time alone */
 
@@ -89,6 +89,8 @@ static void write_own(struct server *s, struct pending_request *request, struct 
         .token = request->token,
         .kind = request->kind,
         .origin = s->options.self,
+        /* In passive style, should another be the primary by the time it is executed. */
+        .wants_reply = s->replica.view.style == STYLE_PASSIVE,
     };
 
     request->index = requests_append(s, &header, bytes);
@@ -236,7 +238,8 @@ void requests_execute(struct server *s, struct instant now)
 
 void requests_journaled(struct server *s, const struct journal_record *record)
 {
-    struct pending_request *request = is_own(s, record) ? pending_find(&s->pending, record->token) : NULL;
+    struct pending_request *request =
+        is_own(s, record) ? pending_find(&s->pending, record->token) : NULL;
 
     if (record->time_us > s->entry_time_us)
         s->entry_time_us = record->time_us;
@@ -247,7 +250,8 @@ void requests_journaled(struct server *s, const struct journal_record *record)
     pending_drop(request);
 }
 
-/* Entries after index leave the journal: they were never committed, so their requests may go again. */
+/* Entries after index leave the journal: they were never committed, so their requests may go again.
+ */
 void requests_truncated(struct server *s, uint64_t index)
 {
     for (uint64_t i = index + 1; i <= s->journal.last; i++) {
@@ -281,8 +285,8 @@ static void reads_clear(struct server *s)
     s->reads.position = 0;
 }
 
-/* A request that is not in the journal, while a later one of its stream is, cannot take effect in its
- * place any more. */
+/* A request that is not in the journal, while a later one of its stream is, cannot take effect in
+ * its place any more. */
 static void drop_overtaken(struct server *s)
 {
     uint8_t *written = memory_zeroed(STREAM_COUNT, 1);
@@ -320,8 +324,7 @@ static void forward_own(struct server *s, struct pending_request *request)
         .token = request->token,
         .kind = request->kind,
         .origin = s->options.self,
-        .wants_reply =
-            s->replica.view.style != STYLE_ACTIVE || s->replica.role != ROLE_BACKUP,
+        .wants_reply = s->replica.view.style != STYLE_ACTIVE || s->replica.role != ROLE_BACKUP,
     };
 
     journal_record_pack(&s->forwards, &header, bytes_of(request->bytes, request->size));
@@ -398,8 +401,8 @@ static void take_forwarded(struct server *s, struct instant now, node_id from,
         request->kind = header->kind;
         request->arrived = now;
         read_later(s, request, bytes);
-    } else if (header->session && machine_remembered(s->machine, header->session,
-                                                     header->sequence, &remembered)) {
+    } else if (header->session &&
+               machine_remembered(s->machine, header->session, header->sequence, &remembered)) {
         journal_record_pack(&s->replies[node_index(from)], &reply, remembered);
     } else {
         struct journal_record entry = *header;
@@ -582,6 +585,6 @@ void requests_tick(struct server *s, struct instant now, struct effects *out)
         if (buffer_size(&s->replies[i]))
             effects_send(out, NODE_SERVER(i),
                          (struct message){ .type = MESSAGE_REPLY,
-                                           .reply.replies = take_out(&s->replies[i],
-                                                                     &s->replies_going[i]) });
+                                           .reply.replies =
+                                               take_out(&s->replies[i], &s->replies_going[i]) });
 }

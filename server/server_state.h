@@ -30,18 +30,18 @@ struct server {
     struct transfer_out transfer_out;
     struct transfer_in transfer_in;
 
-    uint64_t wall_us;               /* the wall clock, as last heard */
-    uint64_t entry_time_us;         /* of the last entry */
-    uint64_t stream_write[STREAM_COUNT]; /* index of the last write of a stream */
-    struct buffer forwards;         /* requests for the primary, since the last turn */
+    uint64_t wall_us;                        /* the wall clock, as last heard */
+    uint64_t entry_time_us;                  /* of the last entry */
+    uint64_t stream_write[STREAM_COUNT];     /* index of the last write of a stream */
+    struct buffer forwards;                  /* requests for the primary, since the last turn */
     struct buffer replies[SERVER_COUNT_MAX]; /* for servers that forwarded, since the last turn */
     struct buffer forwards_going, replies_going[SERVER_COUNT_MAX]; /* of the last turn */
-    struct buffer reply;            /* of the entry being executed */
-    struct instant round_due;       /* passive: the next checkpoint round */
-    uint64_t round_index;           /* of the last one */
-    struct instant overdue_due;     /* the next look at what is due by time alone */
-    uint64_t requests;              /* executed or answered since the start */
-    struct effects inner;           /* what the replica core wants */
+    struct buffer reply;                                           /* of the entry being executed */
+    struct instant round_due;   /* passive: the next checkpoint round */
+    uint64_t round_index;       /* of the last one */
+    struct instant overdue_due; /* the next look at what is due by time alone */
+    uint64_t requests;          /* executed or answered since the start */
+    struct effects inner;       /* what the replica core wants */
 };
 
 /* server.c: carries out what the replica core wants, passing on what is for others. */

@@ -62,8 +62,8 @@ static void begin(struct transfer_out *t, struct instant now, struct machine *ma
 }
 
 void transfer_out_round(struct transfer_out *t, struct instant now, struct machine *machine,
-                        uint64_t view, uint64_t index_view, uint32_t receivers,
-                        uint64_t base_index, struct effects *out)
+                        uint64_t view, uint64_t index_view, uint32_t receivers, uint64_t base_index,
+                        struct effects *out)
 {
     t->round = true;
     begin(t, now, machine, view, index_view, receivers, base_index, out);
@@ -148,10 +148,9 @@ static void send_slice(struct transfer_out *t, struct machine *machine, struct e
     t->open = false;
     t->ended = true;
     send_all(t,
-             &(struct message){ .type = MESSAGE_CHECKPOINT_END,
-                                .checkpoint_end = { .index = t->index,
-                                                    .slices = t->sent,
-                                                    .digest = t->digest } },
+             &(struct message){
+                 .type = MESSAGE_CHECKPOINT_END,
+                 .checkpoint_end = { .index = t->index, .slices = t->sent, .digest = t->digest } },
              out);
 }
 
@@ -217,8 +216,7 @@ bool transfer_in_slice(struct transfer_in *t, struct machine *machine,
 
     if (!is_of(t, message->from, slice->index))
         return true;
-    if (slice->sequence != t->slices ||
-        (!t->direct && t->bytes + size > TRANSFER_ASIDE_BYTES_MAX))
+    if (slice->sequence != t->slices || (!t->direct && t->bytes + size > TRANSFER_ASIDE_BYTES_MAX))
         return false;
     t->slices++;
     t->bytes += size;

@@ -1,8 +1,8 @@
 /* transfer - checkpoints on their way: out of one server, in slices, and into another.
  *
- * Two kinds go out. A donation gives a joiner the whole state, when the rm says so. A round, in passive
- * style, gives every backup what changed since the last one. There is one at a time: the service reads
- * out one checkpoint at a time, and the clients' work goes first.
+ * Two kinds go out. A donation gives a joiner the whole state, when the rm says so. A round, in
+ * passive style, gives every backup what changed since the last one. There is one at a time: the
+ * service reads out one checkpoint at a time, and the clients' work goes first.
  *
  * What comes in is applied as it comes when the receiver has no state to lose (a joiner), and else
  * kept aside until it is whole: a primary may die in the middle of it. Pure but for memory. */
@@ -13,41 +13,41 @@
 #include "common/instant.h"
 #include "server/machine.h"
 
-#define TRANSFER_SILENCE_MS_MAX 5000u          /* a receiver that acknowledges nothing is given up */
-#define TRANSFER_ASIDE_BYTES_MAX (4ull << 30)  /* of a checkpoint kept aside */
+#define TRANSFER_SILENCE_MS_MAX  5000u        /* a receiver that acknowledges nothing is given up */
+#define TRANSFER_ASIDE_BYTES_MAX (4ull << 30) /* of a checkpoint kept aside */
 
 struct transfer_out {
-    bool open;                /* the machine's checkpoint is being read out */
-    bool ended;               /* all is sent; the receivers install it */
-    bool round;               /* to all backups, else a donation */
+    bool open;  /* the machine's checkpoint is being read out */
+    bool ended; /* all is sent; the receivers install it */
+    bool round; /* to all backups, else a donation */
     uint64_t view, index, index_view, time_us, base_index, digest;
-    uint64_t count;           /* of checkpoints so far */
-    uint32_t receivers;       /* set of servers still receiving */
-    uint32_t sent;            /* slices */
+    uint64_t count;     /* of checkpoints so far */
+    uint32_t receivers; /* set of servers still receiving */
+    uint32_t sent;      /* slices */
     uint32_t acked[SERVER_COUNT_MAX];
     struct instant progress;
     struct buffer slice;
-    uint32_t wanted;          /* joiners that wait for a donation, a set */
+    uint32_t wanted; /* joiners that wait for a donation, a set */
     uint64_t wanted_index[SERVER_COUNT_MAX];
 };
 
 struct transfer_in {
-    bool open;                /* a checkpoint is coming in */
-    bool direct;              /* applied as it comes */
-    bool complete;            /* its end is in; what was kept aside is being applied */
-    bool applying;            /* the state is in between: nothing may be executed or read */
+    bool open;     /* a checkpoint is coming in */
+    bool direct;   /* applied as it comes */
+    bool complete; /* its end is in; what was kept aside is being applied */
+    bool applying; /* the state is in between: nothing may be executed or read */
     node_id from;
     struct message_checkpoint_begin begin;
     uint64_t digest;
     uint32_t slices;
     uint64_t bytes;
-    struct buffer aside;      /* slices, each behind its u32 size */
+    struct buffer aside; /* slices, each behind its u32 size */
 };
 
 /* Out. now_index_view is the view of the entry at machine_index(). */
 void transfer_out_round(struct transfer_out *t, struct instant now, struct machine *machine,
-                        uint64_t view, uint64_t index_view, uint32_t receivers,
-                        uint64_t base_index, struct effects *out);
+                        uint64_t view, uint64_t index_view, uint32_t receivers, uint64_t base_index,
+                        struct effects *out);
 void transfer_out_wanted(struct transfer_out *t, node_id joiner, uint64_t index);
 /* Begins a donation that is wanted and possible, if nothing is on its way. */
 void transfer_out_donate(struct transfer_out *t, struct instant now, struct machine *machine,
@@ -59,7 +59,7 @@ void transfer_out_abort(struct transfer_out *t, struct machine *machine);
 /* Sends the next slice if there is room in the receivers' windows. */
 void transfer_out_tick(struct transfer_out *t, struct instant now, struct machine *machine,
                        struct effects *out);
-bool transfer_out_busy(const struct transfer_out *t); /* open, or being installed */
+bool transfer_out_busy(const struct transfer_out *t);  /* open, or being installed */
 bool transfer_out_ready(const struct transfer_out *t); /* tick has a slice to send now */
 
 /* In. Begin says whether the receiver takes it; direct: it has no state to lose. */
