@@ -25,6 +25,9 @@ ALL_CFLAGS   = -std=c11 $(WARNINGS) $(CFLAGS) $(SANITIZERS)
 ALL_LDFLAGS  = $(SANITIZERS) $(LDFLAGS)
 LDLIBS       = $(shell pkg-config --libs $(LIBRARIES) 2>/dev/null) -ldl -lm -lpthread
 
+# As many jobs as there are processors, unless make was already told how many.
+JOBS      = $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc))
+
 FOLDERS   = common server lfd gfd rm client
 sources   = $(filter-out %main.c,$(wildcard $(1)/*.c $(1)/services/*.c))
 objects   = $(patsubst %.c,$(BUILD)/%.o,$(call sources,$(1)))
@@ -42,7 +45,7 @@ C_FILES   = $(wildcard common/*.[ch] server/*.[ch] server/services/*.[ch] lfd/*.
 .DELETE_ON_ERROR:
 
 all: deps
-	@$(MAKE) --no-print-directory binaries
+	@$(MAKE) --no-print-directory $(JOBS) binaries
 
 .PHONY: binaries
 binaries: $(BINARIES) $(UNIT_TESTS) $(EXAMPLES)
@@ -100,14 +103,14 @@ demo: all
 	@$(BUILD)/bin/holdfast -c configs/demo.cfg demo
 
 test: deps-test
-	@$(MAKE) --no-print-directory binaries
+	@$(MAKE) --no-print-directory $(JOBS) binaries
 	@BUILD=$(BUILD) tests/run unit sim cluster
 unit sim cluster: deps-test
-	@$(MAKE) --no-print-directory binaries
+	@$(MAKE) --no-print-directory $(JOBS) binaries
 	@BUILD=$(BUILD) tests/run $@
 
 bench: deps-bench
-	@$(MAKE) --no-print-directory binaries
+	@$(MAKE) --no-print-directory $(JOBS) binaries
 	@BUILD=$(BUILD) tests/bench/run
 
 check: deps-check
