@@ -11,25 +11,25 @@
 #define NOTE_BYTES_MAX   16384u /* text of all notes of one call */
 
 /* Clients. */
-#define CLIENT_ARGUMENT_COUNT_MAX (1024u * 1024u)        /* as in Redis */
-#define CLIENT_BULK_BYTES_MAX     (512u * 1024u * 1024u) /* as in Redis: proto-max-bulk-len */
-#define CLIENT_INLINE_BYTES_MAX   (64u * 1024u)          /* an inline command, as in Redis */
-#define REQUEST_BYTES_MAX         (512u * 1024u * 1024u + 64u * 1024u) /* one entry's request */
+#define CLIENT_ARGUMENT_COUNT_MAX (1u << 20)                   /* as in Redis */
+#define CLIENT_BULK_BYTES_MAX     (512u << 20)                 /* as in Redis: proto-max-bulk-len */
+#define CLIENT_INLINE_BYTES_MAX   (64u << 10)                  /* an inline command, as in Redis */
+#define REQUEST_BYTES_MAX         ((512u << 20) + (64u << 10)) /* one entry's request */
 #define REQUEST_HOLD_MS_MAX       10000u /* how long a request waits for a primary: then -TRYAGAIN */
 
 /* Peers. */
-#define MESSAGE_BYTES_MAX (REQUEST_BYTES_MAX + 64u * 1024u) /* one frame on a link */
-#define BATCH_BYTES_MAX   (1024u * 1024u) /* entries in one append, unless one entry is larger */
-#define SLICE_BYTES_MAX   (256u * 1024u)  /* one piece of a checkpoint */
-#define SLICE_WINDOW      8u              /* pieces under way to one receiver */
+#define MESSAGE_BYTES_MAX    (REQUEST_BYTES_MAX + (64u << 10)) /* one frame on a link */
+#define BATCH_BYTES_MAX      (1u << 20)   /* entries in one append, unless one entry is larger */
+#define SLICE_BYTES_MAX      (256u << 10) /* one piece of a checkpoint */
+#define SLICE_WINDOW         8u           /* pieces under way to one receiver */
 #define LINK_QUEUE_BYTES_MAX (2ull * REQUEST_BYTES_MAX) /* unsent on a link: then it is cut */
 
 _Static_assert(MESSAGE_BYTES_MAX > REQUEST_BYTES_MAX, "an entry fits in a message");
 _Static_assert(EFFECT_COUNT_MAX >= 8 * SERVER_COUNT_MAX, "a call may send to every server");
 
 /* Time. */
-#define LATENESS_MS_MAX   50u /* a turn later than this was our own pause, and is forgiven */
-#define REDIAL_MS_MIN     5u  /* first wait before a lost link is dialled again; doubles */
-#define REDIAL_MS_MAX     500u
+#define LATENESS_MS_MAX 50u /* a turn later than this was our own pause, and is forgiven */
+#define REDIAL_MS_MIN   5u  /* first wait before a lost link is dialled again; doubles */
+#define REDIAL_MS_MAX   500u
 
 #endif

@@ -242,14 +242,21 @@ static void write_value_as_resp2(struct buffer *out, const struct resp_value *v,
     }
 }
 
+/* Nearly all replies of a busy server. */
+static bool is_same_in_resp2(struct bytes reply)
+{
+    uint8_t type = reply.size > 0 ? reply.data[0] : 0;
+
+    return type == RESP_BULK || type == RESP_STRING || type == RESP_INTEGER || type == RESP_ERROR;
+}
+
 void resp_write_as_resp2(struct buffer *out, struct bytes reply)
 {
     struct error error;
     size_t place = 0;
     size_t whole = 0;
 
-    /* What is the same in both: nearly all replies of a busy server. */
-    if (reply.size > 0 && memchr("+-:$", reply.data[0], 4)) {
+    if (is_same_in_resp2(reply)) {
         buffer_append(out, reply.data, reply.size);
         return;
     }

@@ -88,7 +88,7 @@ static enum resp_status measure_copy(struct bytes input, size_t *used, struct er
     uint8_t *copy = memory_take(input.size);
     enum resp_status status;
 
-    if (input.size > 0)
+    if (input.data)
         memcpy(copy, input.data, input.size);
     status = resp_measure_reply(bytes_of(copy, input.size), used, error);
     free(copy);
