@@ -2,60 +2,57 @@
 
 #include <string.h>
 
-#define POLYNOMIAL 0x82f63b78u /* 0x1edc6f41 with its bits reversed */
+#if defined(__x86_64__)
+#include <nmmintrin.h>
+#endif
 
-static uint32_t table_entry(uint32_t i)
-{
-    for (int bit = 0; bit < 8; bit++)
-        i = i & 1u ? i >> 1 ^ POLYNOMIAL : i >> 1;
-    return i;
-}
+/* The checksum of a byte is the exclusive or of those of its bits, so the table is written down by
+ * the eight of them. */
+#define BIT(i, bit, sum) ((i) & (bit) ? (sum) : 0u)
+#define BYTE(i)                                                                      \
+    (BIT(i, 1u, 0xf26b8303u) ^ BIT(i, 2u, 0xe13b70f7u) ^ BIT(i, 4u, 0xc79a971fu) ^   \
+     BIT(i, 8u, 0x8ad958cfu) ^ BIT(i, 16u, 0x105ec76fu) ^ BIT(i, 32u, 0x20bd8edeu) ^ \
+     BIT(i, 64u, 0x417b1dbcu) ^ BIT(i, 128u, 0x82f63b78u))
+#define BYTES_4(i)  BYTE(i), BYTE((i) + 1u), BYTE((i) + 2u), BYTE((i) + 3u)
+#define BYTES_16(i) BYTES_4(i), BYTES_4((i) + 4u), BYTES_4((i) + 8u), BYTES_4((i) + 12u)
+#define BYTES_64(i) BYTES_16(i), BYTES_16((i) + 16u), BYTES_16((i) + 32u), BYTES_16((i) + 48u)
+
+static const uint32_t sums[256] = { BYTES_64(0u), BYTES_64(64u), BYTES_64(128u), BYTES_64(192u) };
 
 uint32_t crc32c_table(uint32_t crc, const void *data, size_t size)
 {
-    static uint32_t table[256];
     const uint8_t *at = data;
 
-    /* The last entry is filled last and never zero. */
-    if (table[255] == 0)
-        for (uint32_t i = 0; i < 256; i++)
-            table[i] = table_entry(i);
     crc = ~crc;
-    while (size--)
-        crc = table[(crc ^ *at++) & 0xffu] ^ crc >> 8;
+    for (; size > 0; size--)
+        crc = crc >> 8 ^ sums[(crc ^ *at++) & 0xffu];
     return ~crc;
 }
 
-#ifdef __x86_64__
-
-__attribute__((target("sse4.2"))) static uint32_t crc32c_instruction(uint32_t crc,
-                                                                     const void *data, size_t size)
+#if defined(__x86_64__)
+__attribute__((target("sse4.2"))) static uint32_t crc32c_instruction(uint32_t crc, const void *data,
+                                                                     size_t size)
 {
     const uint8_t *at = data;
     uint64_t sum = ~crc;
 
-    for (; size >= 8; size -= 8, at += 8) {
+    for (; size >= sizeof sum; size -= sizeof sum, at += sizeof sum) {
         uint64_t word;
 
         memcpy(&word, at, sizeof word);
-        sum = __builtin_ia32_crc32di(sum, word);
+        sum = _mm_crc32_u64(sum, word);
     }
-    for (; size; size--)
-        sum = __builtin_ia32_crc32qi((uint32_t)sum, *at++);
+    for (; size > 0; size--)
+        sum = _mm_crc32_u8((uint32_t)sum, *at++);
     return ~(uint32_t)sum;
 }
+#endif
 
 uint32_t crc32c(uint32_t crc, const void *data, size_t size)
 {
-    return __builtin_cpu_supports("sse4.2") ? crc32c_instruction(crc, data, size)
-                                            : crc32c_table(crc, data, size);
-}
-
-#else
-
-uint32_t crc32c(uint32_t crc, const void *data, size_t size)
-{
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("sse4.2"))
+        return crc32c_instruction(crc, data, size);
+#endif
     return crc32c_table(crc, data, size);
 }
-
-#endif

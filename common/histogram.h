@@ -9,15 +9,18 @@
 
 #define HISTOGRAM_BUCKETS ((64u - 6u + 1u) * 64u)
 
+/* All zero is an empty histogram. */
 struct histogram {
-    uint64_t count, sum, min, max;
+    uint64_t count, min, max;
+    uint64_t sum; /* stays at the highest number once it is reached */
     uint64_t bucket[HISTOGRAM_BUCKETS];
 };
 
 void histogram_clear(struct histogram *h);
 void histogram_add(struct histogram *h, uint64_t value);
 void histogram_merge(struct histogram *into, const struct histogram *from);
-/* The value that `percent` (0 to 100) of all values do not exceed; 0 when empty. */
+/* The value that `percent` (0 to 100) of all values do not exceed: the smallest at 0, the largest
+ * at 100; 0 when empty. */
 uint64_t histogram_percentile(const struct histogram *h, double percent);
 
 #endif
