@@ -10,8 +10,8 @@
 
 struct buffer {
     uint8_t *data;
-    size_t start;    /* first byte not consumed */
-    size_t end;      /* one past the last byte */
+    size_t start; /* first byte not consumed */
+    size_t end;   /* one past the last byte */
     size_t capacity;
 };
 

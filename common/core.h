@@ -20,29 +20,29 @@ struct core {
 
 #define CORE_DECLARE(name) struct core name##_core(struct name *self)
 
-#define CORE_DEFINE(name)                                                                   \
-    static void name##_core_receive(void *self, struct instant now,                         \
-                                    const struct message *message, struct effects *out)     \
-    {                                                                                       \
-        name##_receive(self, now, message, out);                                            \
-    }                                                                                       \
-    static void name##_core_tick(void *self, struct instant now, struct effects *out)       \
-    {                                                                                       \
-        name##_tick(self, now, out);                                                        \
-    }                                                                                       \
-    static struct instant name##_core_deadline(const void *self)                            \
-    {                                                                                       \
-        return name##_deadline(self);                                                       \
-    }                                                                                       \
-    static void name##_core_check(const void *self)                                         \
-    {                                                                                       \
-        name##_check(self);                                                                 \
-    }                                                                                       \
-    struct core name##_core(struct name *self)                                              \
-    {                                                                                       \
-        return (struct core){ self, name##_core_receive, name##_core_tick,                  \
-                              name##_core_deadline, name##_core_check };                    \
-    }                                                                                       \
+#define CORE_DEFINE(name)                                                                          \
+    static void name##_core_receive(void *self, struct instant now, const struct message *message, \
+                                    struct effects *out)                                           \
+    {                                                                                              \
+        name##_receive(self, now, message, out);                                                   \
+    }                                                                                              \
+    static void name##_core_tick(void *self, struct instant now, struct effects *out)              \
+    {                                                                                              \
+        name##_tick(self, now, out);                                                               \
+    }                                                                                              \
+    static struct instant name##_core_deadline(const void *self)                                   \
+    {                                                                                              \
+        return name##_deadline(self);                                                              \
+    }                                                                                              \
+    static void name##_core_check(const void *self)                                                \
+    {                                                                                              \
+        name##_check(self);                                                                        \
+    }                                                                                              \
+    struct core name##_core(struct name *self)                                                     \
+    {                                                                                              \
+        return (struct core){ self, name##_core_receive, name##_core_tick, name##_core_deadline,   \
+                              name##_core_check };                                                 \
+    }                                                                                              \
     struct core name##_core(struct name *self)
 
 #endif

@@ -10,22 +10,22 @@
 #include "common/messages.h"
 
 /* Effects other than `send` and `note` are the daemon's own: its edge performs them. */
-#define EFFECTS(X)                                                                      \
-    X(send, SEND)         /* any core: to a node, over its link; lost when there is none */ \
-    X(note, NOTE)         /* any core: a line for the operator */                       \
-    X(spawn, SPAWN)       /* lfd: start this server; a `spawned` message answers */     \
+#define EFFECTS(X)                                                                           \
+    X(send, SEND)         /* any core: to a node, over its link; lost when there is none */  \
+    X(note, NOTE)         /* any core: a line for the operator */                            \
+    X(spawn, SPAWN)       /* lfd: start this server; a `spawned` message answers */          \
     X(kill, KILL)         /* lfd: send this signal to the server's process; 0: look at it */ \
-    X(store, STORE)       /* rm: make this state durable before going on */             \
-    X(answer, ANSWER)     /* rm: the answer to a console command */                     \
-    X(persist, PERSIST)   /* server: flush the journal; then server_saved() */          \
+    X(store, STORE)       /* rm: make this state durable before going on */                  \
+    X(answer, ANSWER)     /* rm: the answer to a console command */                          \
+    X(persist, PERSIST)   /* server: flush the journal; then server_saved() */               \
     X(append, APPEND)     /* replica: records received, or one entry of the kind `number` */ \
-    X(truncate, TRUNCATE) /* replica: drop the entries after `reference` */             \
-    X(reset, RESET)       /* replica: begin the journal anew behind `reference` */      \
-    X(commit, COMMIT)     /* replica: entries up to `reference` are committed */        \
-    X(feed, FEED)         /* replica: send `node` what it lacks */                      \
-    X(role, ROLE)         /* replica: role or view changed: look at all requests again */ \
-    X(resync, RESYNC)     /* replica: forward again what is not in the journal */       \
-    X(donate, DONATE)     /* replica: send `node` a checkpoint of `reference` or later */ \
+    X(truncate, TRUNCATE) /* replica: drop the entries after `reference` */                  \
+    X(reset, RESET)       /* replica: begin the journal anew behind `reference` */           \
+    X(commit, COMMIT)     /* replica: entries up to `reference` are committed */             \
+    X(feed, FEED)         /* replica: send `node` what it lacks */                           \
+    X(role, ROLE)         /* replica: role or view changed: look at all requests again */    \
+    X(resync, RESYNC)     /* replica: forward again what is not in the journal */            \
+    X(donate, DONATE)     /* replica: send `node` a checkpoint of `reference` or later */    \
     X(end, END)           /* any: end this process, it cannot go on; text says why */
 
 enum note_level { NOTE_DEBUG, NOTE_INFO, NOTE_WARN, NOTE_ERROR };
@@ -50,13 +50,14 @@ void block_release(struct block *block);
 
 struct effect {
     enum effect_type type;
-    enum note_level level; /* note */
-    node_id node;          /* send: to whom; spawn, kill: which server */
-    uint32_t number;       /* kill: the signal, or 0: a `cause` message answers; answer: 1 done, 0 refused; append: the kind */
-    uint64_t reference;    /* answer: of the command; others: an index of the journal */
-    const char *text;      /* note, answer, end */
-    struct bytes data;     /* store; append: packed records, empty: one entry of our own */
-    struct block *owner;   /* send: holds the bytes of the message; NULL: they are copied */
+    enum note_level level;  /* note */
+    node_id node;           /* send: to whom; spawn, kill: which server */
+    uint32_t number;        /* kill: the signal, or 0: a `cause` message answers; answer: 1 done, 0
+                               refused; append: the kind */
+    uint64_t reference;     /* answer: of the command; others: an index of the journal */
+    const char *text;       /* note, answer, end */
+    struct bytes data;      /* store; append: packed records, empty: one entry of our own */
+    struct block *owner;    /* send: holds the bytes of the message; NULL: they are copied */
     struct message message; /* send */
 };
 
@@ -75,11 +76,12 @@ static inline void effects_clear(struct effects *e)
 
 /* Each appends one effect; more than EFFECT_COUNT_MAX in one call is a bug and asserted. */
 void effects_send(struct effects *out, node_id to, struct message message);
-/* The bytes of the message lie in *owner, which the core holds at least until its next call. The effect
- * itself holds nothing: who keeps the bytes for longer does block_hold(). */
+/* The bytes of the message lie in *owner, which the core holds at least until its next call. The
+ * effect itself holds nothing: who keeps the bytes for longer does block_hold(). */
 void effects_send_held(struct effects *out, node_id to, struct message message,
                        struct block *owner);
-void effects_note(struct effects *out, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void effects_note(struct effects *out, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 void effects_note_at(struct effects *out, enum note_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 /* Zero but for its type, at level NOTE_INFO; to be filled in. */
@@ -88,9 +90,9 @@ struct effect *effects_add(struct effects *out, enum effect_type type);
 const char *effects_text(struct effects *out, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* One line per effect, for stories in tests: "send gfd: add server=s1 …", the note as it is, all others by their
- * name, with what is not zero of the rest: "spawn s1", "kill s1 signal=9", "store <7 bytes>", "persist index=5",
- * "answer reference=1 done=0: text", "end: text". */
+/* One line per effect, for stories in tests: "send gfd: add server=s1 …", the note as it is, all
+ * others by their name, with what is not zero of the rest: "spawn s1", "kill s1 signal=9", "store
+ * <7 bytes>", "persist index=5", "answer reference=1 done=0: text", "end: text". */
 void effects_format(const struct effects *effects, struct buffer *out);
 
 #endif

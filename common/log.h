@@ -1,8 +1,8 @@
 /* log - lines for the operator on stderr: "[2026-11-20 18:22:49.123456] s1: what happened".
  *
  * Colour only when stderr is a terminal. A line is one write(2), so lines of processes that share a
- * terminal or file do not mix; a stderr that would block (a stopped pipe) loses lines, counted, rather
- * than stopping the process. */
+ * terminal or file do not mix; a stderr that would block (a stopped pipe) loses lines, counted,
+ * rather than stopping the process. */
 #ifndef HOLDFAST_COMMON_LOG_H
 #define HOLDFAST_COMMON_LOG_H
 

@@ -21,8 +21,8 @@
 
 /* Servers, each under an incarnation: a restarted server is somebody else. */
 struct members {
-    uint32_t set;                            /* bit i is set when server i is in */
-    uint64_t incarnation[SERVER_COUNT_MAX];  /* of server i; 0 when not in the set */
+    uint32_t set;                           /* bit i is set when server i is in */
+    uint64_t incarnation[SERVER_COUNT_MAX]; /* of server i; 0 when not in the set */
 };
 
 static inline bool members_has(const struct members *m, node_id server, uint64_t incarnation)
@@ -67,44 +67,44 @@ const char *role_name(uint8_t role);
 /* Every message that crosses a socket. Numbers are for ever: a message that leaves the
  * protocol leaves its number unused. From 200 on they never leave the process: what the
  * edge tells its core. The range of every u8 field stands in MESSAGE_U8_RANGES below. */
-#define MESSAGES(X)                                                                          \
-    X(1, hello, HELLO)               /* both ways, first on every link */                    \
-    X(2, refuse, REFUSE)             /* instead of a hello; then the link closes */          \
-    X(3, heartbeat, HEARTBEAT)       /* lfd -> server; gfd -> lfd */                         \
-    X(4, heartbeat_ok, HEARTBEAT_OK) /* server -> lfd; lfd -> gfd */                         \
-    X(5, add, ADD)                   /* lfd -> gfd */                                        \
-    X(6, delete, DELETE)             /* lfd -> gfd */                                        \
-    X(7, registered, REGISTERED)     /* lfd -> gfd: all its adds since the link are sent */  \
-    X(8, start_failed, START_FAILED) /* lfd -> gfd -> rm */                                  \
-    X(9, order, ORDER)               /* rm -> gfd -> lfd */                                  \
-    X(10, membership, MEMBERSHIP)    /* gfd -> rm */                                         \
-    X(11, host, HOST)                /* gfd -> rm: an lfd came, went or is silent */         \
-    X(20, fence, FENCE)              /* rm -> server */                                      \
-    X(21, report, REPORT)            /* server -> rm, the answer to a fence */               \
-    X(22, view, VIEW)                /* rm -> server; primary -> backup */                   \
-    X(23, state, STATE)              /* server -> rm, on connecting and when it changes */   \
-    X(24, active, ACTIVE)            /* primary -> rm: acks members have adopted the view */ \
-    X(25, caught_up, CAUGHT_UP)      /* primary -> rm: a joiner is near the end */           \
-    X(26, accuse, ACCUSE)            /* server -> rm: I cannot reach this peer */            \
-    X(27, donor_wanted, DONOR_WANTED) /* primary -> rm: a joiner needs a checkpoint */       \
-    X(28, donate, DONATE)            /* rm -> server: give that joiner a checkpoint */       \
-    X(29, sync, SYNC)                /* primary -> server: where forwarded requests stand */ \
-    X(30, position, POSITION)        /* backup or joiner -> primary: where my journal is */  \
-    X(31, append, APPEND)            /* primary -> backup or joiner */                       \
-    X(32, ack, ACK)                  /* backup or joiner -> primary */                       \
-    X(33, forward, FORWARD)          /* backup -> primary: clients' requests */              \
-    X(34, reply, REPLY)              /* primary -> backup: for the clients of forwards */    \
-    X(35, checkpoint_begin, CHECKPOINT_BEGIN) /* donor -> receiver */                        \
-    X(36, checkpoint_slice, CHECKPOINT_SLICE) /* donor -> receiver */                        \
-    X(37, checkpoint_end, CHECKPOINT_END)     /* donor -> receiver */                        \
-    X(38, checkpoint_ack, CHECKPOINT_ACK)     /* receiver -> donor */                        \
-    X(39, diverged, DIVERGED)        /* primary -> backup: your state is not mine: begin anew */ \
-    X(200, link_up, LINK_UP)         /* runtime -> core: `from` said its hello */            \
-    X(201, link_down, LINK_DOWN)     /* runtime -> core: the link to `from` is lost */       \
-    X(202, exited, EXITED)           /* edge -> lfd: a process of ours is gone */            \
-    X(203, spawned, SPAWNED)         /* edge -> lfd: what a spawn came to */                 \
-    X(204, command, COMMAND)         /* console -> rm */                              \
-    X(205, cause, CAUSE)             /* edge -> lfd: why a server does not answer */
+#define MESSAGES(X)                                                                           \
+    X(1, hello, HELLO)                /* both ways, first on every link */                    \
+    X(2, refuse, REFUSE)              /* instead of a hello; then the link closes */          \
+    X(3, heartbeat, HEARTBEAT)        /* lfd -> server; gfd -> lfd */                         \
+    X(4, heartbeat_ok, HEARTBEAT_OK)  /* server -> lfd; lfd -> gfd */                         \
+    X(5, add, ADD)                    /* lfd -> gfd */                                        \
+    X(6, delete, DELETE)              /* lfd -> gfd */                                        \
+    X(7, registered, REGISTERED)      /* lfd -> gfd: all its adds since the link are sent */  \
+    X(8, start_failed, START_FAILED)  /* lfd -> gfd -> rm */                                  \
+    X(9, order, ORDER)                /* rm -> gfd -> lfd */                                  \
+    X(10, membership, MEMBERSHIP)     /* gfd -> rm */                                         \
+    X(11, host, HOST)                 /* gfd -> rm: an lfd came, went or is silent */         \
+    X(20, fence, FENCE)               /* rm -> server */                                      \
+    X(21, report, REPORT)             /* server -> rm, the answer to a fence */               \
+    X(22, view, VIEW)                 /* rm -> server; primary -> backup */                   \
+    X(23, state, STATE)               /* server -> rm, on connecting and when it changes */   \
+    X(24, active, ACTIVE)             /* primary -> rm: acks members have adopted the view */ \
+    X(25, caught_up, CAUGHT_UP)       /* primary -> rm: a joiner is near the end */           \
+    X(26, accuse, ACCUSE)             /* server -> rm: I cannot reach this peer */            \
+    X(27, donor_wanted, DONOR_WANTED) /* primary -> rm: a joiner needs a checkpoint */        \
+    X(28, donate, DONATE)             /* rm -> server: give that joiner a checkpoint */       \
+    X(29, sync, SYNC)                 /* primary -> server: where forwarded requests stand */ \
+    X(30, position, POSITION)         /* backup or joiner -> primary: where my journal is */  \
+    X(31, append, APPEND)             /* primary -> backup or joiner */                       \
+    X(32, ack, ACK)                   /* backup or joiner -> primary */                       \
+    X(33, forward, FORWARD)           /* backup -> primary: clients' requests */              \
+    X(34, reply, REPLY)               /* primary -> backup: for the clients of forwards */    \
+    X(35, checkpoint_begin, CHECKPOINT_BEGIN) /* donor -> receiver */                         \
+    X(36, checkpoint_slice, CHECKPOINT_SLICE) /* donor -> receiver */                         \
+    X(37, checkpoint_end, CHECKPOINT_END)     /* donor -> receiver */                         \
+    X(38, checkpoint_ack, CHECKPOINT_ACK)     /* receiver -> donor */                         \
+    X(39, diverged, DIVERGED)    /* primary -> backup: your state is not mine: begin anew */  \
+    X(200, link_up, LINK_UP)     /* runtime -> core: `from` said its hello */                 \
+    X(201, link_down, LINK_DOWN) /* runtime -> core: the link to `from` is lost */            \
+    X(202, exited, EXITED)       /* edge -> lfd: a process of ours is gone */                 \
+    X(203, spawned, SPAWNED)     /* edge -> lfd: what a spawn came to */                      \
+    X(204, command, COMMAND)     /* console -> rm */                                          \
+    X(205, cause, CAUSE)         /* edge -> lfd: why a server does not answer */
 
 #define HELLO_FIELDS(F)                                                  \
     F(u32, protocol)    /* PROTOCOL_VERSION */                           \
@@ -113,22 +113,22 @@ const char *role_name(uint8_t role);
     F(node, expected)   /* whom it means to speak to */                  \
     F(u64, incarnation) /* of a server; of others the start time, too */ \
     F(u32, pid)
-#define REFUSE_FIELDS(F) F(text, reason)
+#define REFUSE_FIELDS(F)    F(text, reason)
 #define HEARTBEAT_FIELDS(F) F(u64, sequence) /* from 1 */
-#define HEARTBEAT_OK_FIELDS(F)                                                     \
-    F(u64, sequence)            /* of the heartbeat answered */                    \
-    F(u64, turn)                /* turns of the event loop so far */               \
-    F(u64, journal_index)                                                          \
-    F(u64, commit_index)                                                           \
-    F(u32, oldest_waiting_ms)   /* age of the oldest request without a reply */
+#define HEARTBEAT_OK_FIELDS(F)                            \
+    F(u64, sequence) /* of the heartbeat answered */      \
+    F(u64, turn)     /* turns of the event loop so far */ \
+    F(u64, journal_index)                                 \
+    F(u64, commit_index)                                  \
+    F(u32, oldest_waiting_ms) /* age of the oldest request without a reply */
 #define ADD_FIELDS(F)   \
     F(node, server)     \
     F(u64, incarnation) \
     F(u32, pid)
-#define DELETE_FIELDS(F)                                                   \
-    F(node, server)                                                        \
-    F(u64, incarnation) /* 0: whichever there was */                       \
-    F(u8, certain)      /* 1: its process is gone; 0: it may still run */  \
+#define DELETE_FIELDS(F)                                                  \
+    F(node, server)                                                       \
+    F(u64, incarnation) /* 0: whichever there was */                      \
+    F(u8, certain)      /* 1: its process is gone; 0: it may still run */ \
     F(text, cause)
 #define REGISTERED_FIELDS(F) F(u32, count) /* servers it has added */
 #define START_FAILED_FIELDS(F) \
@@ -136,67 +136,67 @@ const char *role_name(uint8_t role);
     F(text, cause)
 #define ORDER_FIELDS(F) \
     F(node, server)     \
-    F(u8, action)       /* enum order_action */
-#define MEMBERSHIP_FIELDS(F)                                                        \
-    F(u64, version)     /* grows by one with every change of the list */            \
-    F(members, members)                                                             \
-    F(u32, unwatched)   /* members whose lfd is not there, a set */                 \
-    F(node, changed)    /* what this message is about, NODE_NONE on connecting */   \
-    F(u8, change)       /* enum change */                                           \
-    F(u64, incarnation) /* of the changed one */                                    \
-    F(u32, pid)         /* of the changed one, 0 if not known */                    \
-    F(u8, certain)      /* of a delete: 1 when its process is gone */               \
+    F(u8, action) /* enum order_action */
+#define MEMBERSHIP_FIELDS(F)                                                      \
+    F(u64, version) /* grows by one with every change of the list */              \
+    F(members, members)                                                           \
+    F(u32, unwatched)   /* members whose lfd is not there, a set */               \
+    F(node, changed)    /* what this message is about, NODE_NONE on connecting */ \
+    F(u8, change)       /* enum change */                                         \
+    F(u64, incarnation) /* of the changed one */                                  \
+    F(u32, pid)         /* of the changed one, 0 if not known */                  \
+    F(u8, certain)      /* of a delete: 1 when its process is gone */             \
     F(text, cause)
-#define HOST_FIELDS(F) \
-    F(node, lfd)       \
-    F(u8, up)          /* 1: connected and answering */ \
+#define HOST_FIELDS(F)                         \
+    F(node, lfd)                               \
+    F(u8, up) /* 1: connected and answering */ \
     F(u32, pid)
 #define FENCE_FIELDS(F) F(u64, number) /* promise to refuse every view below it */
-#define REPORT_FIELDS(F)                                                                  \
-    F(u64, number)        /* of the fence answered */                                     \
-    F(u64, incarnation)                                                                   \
-    F(u8, intact)         /* 1: the journal lacks nothing this server acknowledged */     \
-    F(u64, journal_view)  /* latest view whose start this journal holds whole */          \
-    F(u64, last_index)                                                                    \
-    F(u64, commit_index)                                                                  \
+#define REPORT_FIELDS(F)                                                             \
+    F(u64, number) /* of the fence answered */                                       \
+    F(u64, incarnation)                                                              \
+    F(u8, intact)        /* 1: the journal lacks nothing this server acknowledged */ \
+    F(u64, journal_view) /* latest view whose start this journal holds whole */      \
+    F(u64, last_index)                                                               \
+    F(u64, commit_index)                                                             \
     F(u32, lease_left_ms) /* longest lease it may still have granted */
 #define VIEW_FIELDS(F)                                                                  \
-    F(u64, number)        /* only grows; stored by the rm before it is sent */          \
-    F(u8, style)          /* enum style */                                              \
-    F(u8, propagation)    /* enum propagation */                                        \
-    F(u8, acks)           /* members that must hold an entry to commit it */            \
+    F(u64, number)     /* only grows; stored by the rm before it is sent */             \
+    F(u8, style)       /* enum style */                                                 \
+    F(u8, propagation) /* enum propagation */                                           \
+    F(u8, acks)        /* members that must hold an entry to commit it */               \
     F(node, primary)                                                                    \
     F(members, members)                                                                 \
     F(u32, lease_wait_ms) /* the primary commits nothing for so long: an old one may */ \
                           /* still be answering reads */
-#define STATE_FIELDS(F)                                                             \
-    F(u64, incarnation)                                                             \
-    F(u64, promised)      /* lowest view number it does not refuse */               \
-    F(u64, view)          /* number of the view it is in, 0 if none */              \
-    F(u8, role)           /* enum role */                                           \
-    F(u8, intact)                                                                   \
-    F(u64, journal_view)                                                            \
-    F(u64, journal_index)                                                           \
-    F(u64, commit_index)                                                            \
-    F(u64, executed_index)                                                          \
-    F(u32, clients)       /* connections on its client port */                      \
-    F(u8, join_percent)   /* of a checkpoint being received; 100 otherwise */
+#define STATE_FIELDS(F)                                           \
+    F(u64, incarnation)                                           \
+    F(u64, promised) /* lowest view number it does not refuse */  \
+    F(u64, view)     /* number of the view it is in, 0 if none */ \
+    F(u8, role)      /* enum role */                              \
+    F(u8, intact)                                                 \
+    F(u64, journal_view)                                          \
+    F(u64, journal_index)                                         \
+    F(u64, commit_index)                                          \
+    F(u64, executed_index)                                        \
+    F(u32, clients)     /* connections on its client port */      \
+    F(u8, join_percent) /* of a checkpoint being received; 100 otherwise */
 #define ACTIVE_FIELDS(F) \
     F(u64, number)       \
     F(u64, commit_index)
-#define CAUGHT_UP_FIELDS(F)                           \
-    F(u64, number)      /* view of the primary */     \
-    F(node, joiner)                                   \
+#define CAUGHT_UP_FIELDS(F)                  \
+    F(u64, number) /* view of the primary */ \
+    F(node, joiner)                          \
     F(u64, incarnation) /* of the joiner */
-#define ACCUSE_FIELDS(F)                              \
-    F(u64, number)      /* view of the accuser */     \
-    F(node, peer)                                     \
-    F(u64, incarnation) /* of the peer */             \
+#define ACCUSE_FIELDS(F)                     \
+    F(u64, number) /* view of the accuser */ \
+    F(node, peer)                            \
+    F(u64, incarnation) /* of the peer */    \
     F(text, cause)
-#define DONOR_WANTED_FIELDS(F)                                          \
-    F(u64, number)                                                      \
-    F(node, joiner)                                                     \
-    F(u64, incarnation) /* of the joiner */                             \
+#define DONOR_WANTED_FIELDS(F)              \
+    F(u64, number)                          \
+    F(node, joiner)                         \
+    F(u64, incarnation) /* of the joiner */ \
     F(u64, index)       /* the checkpoint must be of this index or later */
 #define DONATE_FIELDS(F) \
     F(u64, number)       \
@@ -210,80 +210,80 @@ const char *role_name(uint8_t role);
     F(u64, index)
 #define DIVERGED_FIELDS(F) \
     F(u64, index)          \
-    F(u64, digest)      /* of the primary's state there */
-#define POSITION_FIELDS(F)                                                           \
-    F(u64, view)                                                                     \
-    F(u64, incarnation)                                                              \
-    F(u64, first_index)    /* of its journal: entry before it is in its state */     \
-    F(u64, last_index)                                                               \
-    F(u64, executed_index) /* of its state */                                        \
+    F(u64, digest) /* of the primary's state there */
+#define POSITION_FIELDS(F)                                                    \
+    F(u64, view)                                                              \
+    F(u64, incarnation)                                                       \
+    F(u64, first_index) /* of its journal: entry before it is in its state */ \
+    F(u64, last_index)                                                        \
+    F(u64, executed_index) /* of its state */                                 \
     F(bytes, runs)         /* packed struct journal_run: which views, from where */
-#define APPEND_FIELDS(F)                                                               \
-    F(u64, view)                                                                       \
-    F(u64, prev_index)   /* the entry before the first of these */                     \
-    F(u64, prev_view)                                                                  \
-    F(u64, commit_index)                                                               \
-    F(u64, trim_index)   /* members may drop entries up to here (passive) */           \
-    F(u64, stamp)        /* primary's clock in ns when it sent this, for the lease */  \
-    F(u8, reset)         /* 1: a checkpoint comes: begin the journal behind prev_index */ \
-    F(bytes, entries)    /* packed as in the journal */
-#define ACK_FIELDS(F)                                                                 \
-    F(u64, view)                                                                      \
-    F(u64, incarnation)                                                               \
-    F(u64, index)       /* everything up to here is saved and equal to the primary's */ \
-    F(u64, executed_index)                                                            \
-    F(u64, stamp)       /* of the latest append taken in */                           \
-    F(u64, digest_index) /* index of a checkpoint mark executed, 0 if none */         \
-    F(u64, digest)      /* of the state there */
-#define FORWARD_FIELDS(F)                                                        \
-    F(u64, view)                                                                 \
-    F(bytes, requests)  /* packed as journal records, with the backup's tokens */
+#define APPEND_FIELDS(F)                                                                \
+    F(u64, view)                                                                        \
+    F(u64, prev_index) /* the entry before the first of these */                        \
+    F(u64, prev_view)                                                                   \
+    F(u64, commit_index)                                                                \
+    F(u64, trim_index) /* members may drop entries up to here (passive) */              \
+    F(u64, stamp)      /* primary's clock in ns when it sent this, for the lease */     \
+    F(u8, reset)       /* 1: a checkpoint comes: begin the journal behind prev_index */ \
+    F(bytes, entries)  /* packed as in the journal */
+#define ACK_FIELDS(F)                                                             \
+    F(u64, view)                                                                  \
+    F(u64, incarnation)                                                           \
+    F(u64, index) /* everything up to here is saved and equal to the primary's */ \
+    F(u64, executed_index)                                                        \
+    F(u64, stamp)        /* of the latest append taken in */                      \
+    F(u64, digest_index) /* index of a checkpoint mark executed, 0 if none */     \
+    F(u64, digest)       /* of the state there */
+#define FORWARD_FIELDS(F) \
+    F(u64, view)          \
+    F(bytes, requests)                    /* packed as journal records, with the backup's tokens */
 #define REPLY_FIELDS(F) F(bytes, replies) /* packed as journal records: kind is an outcome */
-#define CHECKPOINT_BEGIN_FIELDS(F)                                            \
-    F(u64, view)        /* the receiver must be in it */                      \
-    F(u64, index)       /* the state is that after this entry */              \
-    F(u64, index_view)  /* view of that entry */                              \
-    F(u64, time_us)     /* time of that entry */                              \
-    F(u64, base_index)  /* 0: full; else: what changed since this index */    \
-    F(u64, count)       /* of checkpoints so far, from 1 */                   \
+#define CHECKPOINT_BEGIN_FIELDS(F)                                        \
+    F(u64, view)       /* the receiver must be in it */                   \
+    F(u64, index)      /* the state is that after this entry */           \
+    F(u64, index_view) /* view of that entry */                           \
+    F(u64, time_us)    /* time of that entry */                           \
+    F(u64, base_index) /* 0: full; else: what changed since this index */ \
+    F(u64, count)      /* of checkpoints so far, from 1 */                \
     F(u64, bytes_estimated)
-#define CHECKPOINT_SLICE_FIELDS(F)                     \
-    F(u64, index)                                      \
-    F(u32, sequence)    /* of the slice, from 0 */     \
+#define CHECKPOINT_SLICE_FIELDS(F)              \
+    F(u64, index)                               \
+    F(u32, sequence) /* of the slice, from 0 */ \
     F(bytes, data)
 #define CHECKPOINT_END_FIELDS(F) \
     F(u64, index)                \
     F(u32, slices)               \
-    F(u64, digest)      /* of the whole state */
-#define CHECKPOINT_ACK_FIELDS(F)                                         \
-    F(u64, index)                                                        \
-    F(u32, slices)      /* taken in so far */                            \
-    F(u8, installed)    /* 0: going on; 1: in; 2: refused, begin again */
+    F(u64, digest) /* of the whole state */
+#define CHECKPOINT_ACK_FIELDS(F)           \
+    F(u64, index)                          \
+    F(u32, slices)   /* taken in so far */ \
+    F(u8, installed) /* 0: going on; 1: in; 2: refused, begin again */
 #define LINK_UP_FIELDS(F) \
     F(u64, incarnation)   \
     F(u32, pid)
 #define LINK_DOWN_FIELDS(F) \
     F(u64, incarnation)     \
-    F(u8, certain)      /* 1: closed or reset by the other side */
-#define EXITED_FIELDS(F)                                           \
-    F(node, server)                                                \
-    F(u32, pid)                                                    \
-    F(u8, known)        /* 0: not our child, its status is lost */ \
-    F(u8, signal)       /* that ended it, 0 if none */             \
-    F(u8, status)       /* exit status when signal is 0 */
-#define SPAWNED_FIELDS(F) \
-    F(node, server)       \
-    F(u32, pid)         /* 0: it failed */ \
-    F(u8, adopted)      /* 1: was running already */ \
-    F(text, cause)      /* of the failure */
+    F(u8, certain) /* 1: closed or reset by the other side */
+#define EXITED_FIELDS(F)                                     \
+    F(node, server)                                          \
+    F(u32, pid)                                              \
+    F(u8, known)  /* 0: not our child, its status is lost */ \
+    F(u8, signal) /* that ended it, 0 if none */             \
+    F(u8, status) /* exit status when signal is 0 */
+#define SPAWNED_FIELDS(F)                       \
+    F(node, server)                             \
+    F(u32, pid)    /* 0: it failed */           \
+    F(u8, adopted) /* 1: was running already */ \
+    F(text, cause) /* of the failure */
 #define CAUSE_FIELDS(F) \
     F(node, server)     \
     F(u32, pid)         \
-    F(text, cause)      /* what its process is doing: "stopped", "disk wait" … */
-#define COMMAND_FIELDS(F)                                      \
-    F(u8, verb)         /* enum command_verb */                \
-    F(node, server)                                            \
-    F(u64, reference)   /* of the caller, comes back in its answer */
+    F(text, cause) /* what its process is doing: "stopped", "disk wait" … */
+#define COMMAND_FIELDS(F)               \
+    F(u8, verb) /* enum command_verb */ \
+    F(node, server)                     \
+    F(u64, reference) /* of the caller, comes back in its answer */
 
 enum command_verb {
     COMMAND_SWITCHOVER = 1,
@@ -297,27 +297,24 @@ enum command_verb {
 
 /* What a u8 field may be, by its name, which means the same in every message. Others are
  * refused by message_decode() and asserted by message_encode(). */
-#define MESSAGE_U8_RANGES(R)                      \
-    R(acks, 1, SERVER_COUNT_MAX)                  \
-    R(action, ORDER_START, ORDER_STOP)            \
-    R(adopted, 0, 1)                              \
-    R(certain, 0, 1)                              \
-    R(change, CHANGE_NONE, CHANGE_UNWATCHED)      \
-    R(installed, 0, 2)                            \
-    R(intact, 0, 1)                               \
-    R(join_percent, 0, 100)                       \
-    R(kind, 0, UINT8_MAX) /* the server checks */ \
-    R(known, 0, 1)                                \
-    R(outcome, OUTCOME_DONE, OUTCOME_UNKNOWN)     \
+#define MESSAGE_U8_RANGES(R)                            \
+    R(acks, 1, SERVER_COUNT_MAX)                        \
+    R(action, ORDER_START, ORDER_STOP)                  \
+    R(adopted, 0, 1)                                    \
+    R(certain, 0, 1)                                    \
+    R(change, CHANGE_NONE, CHANGE_UNWATCHED)            \
+    R(installed, 0, 2)                                  \
+    R(intact, 0, 1)                                     \
+    R(join_percent, 0, 100)                             \
+    R(known, 0, 1)                                      \
     R(propagation, PROPAGATION_STAR, PROPAGATION_CHAIN) \
-    R(reset, 0, 1)                                \
-    R(role, ROLE_NONE, ROLE_PRIMARY)              \
-    R(signal, 0, UINT8_MAX)                       \
-    R(status, 0, UINT8_MAX)                       \
-    R(style, STYLE_ACTIVE, STYLE_PASSIVE)         \
-    R(up, 0, 1)                                   \
-    R(verb, COMMAND_SWITCHOVER, COMMAND_STYLE_PASSIVE) \
-    R(wants_reply, 0, 1)
+    R(reset, 0, 1)                                      \
+    R(role, ROLE_NONE, ROLE_PRIMARY)                    \
+    R(signal, 0, UINT8_MAX)                             \
+    R(status, 0, UINT8_MAX)                             \
+    R(style, STYLE_ACTIVE, STYLE_PASSIVE)               \
+    R(up, 0, 1)                                         \
+    R(verb, COMMAND_SWITCHOVER, COMMAND_STYLE_PASSIVE)
 
 enum message_u8_range {
 #define R(name, min, max) MESSAGE_U8_MIN_##name = (min), MESSAGE_U8_MAX_##name = (max),
@@ -343,9 +340,9 @@ enum message_type {
 
 #define MESSAGE_LOCAL_MIN 200u /* types from here on never cross a socket */
 
-#define X(number, name, NAME)              \
-    struct message_##name {                \
-        NAME##_FIELDS(MESSAGE_FIELD)       \
+#define X(number, name, NAME)        \
+    struct message_##name {          \
+        NAME##_FIELDS(MESSAGE_FIELD) \
     };
 MESSAGES(X)
 #undef X
@@ -371,8 +368,8 @@ void message_encode_head(const struct message *message, struct buffer *out);
  * message point into the payload. Anything wrong is ERROR_PROTOCOL, with a reason. */
 enum error_code message_decode(struct bytes payload, struct message *message, struct error *error);
 
-/* "name field=value field=value", for logs and tests: nodes and members by name ("s1,s2", "none"), text
- * in double quotes, bytes as "<7 bytes>". */
+/* "name field=value field=value", for logs and tests: nodes and members by name ("s1,s2", "none"),
+ * text in double quotes, bytes as "<7 bytes>". */
 void message_format(const struct message *message, struct buffer *out);
 
 /* As in the table; "unknown" when it is not there. */

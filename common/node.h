@@ -14,11 +14,11 @@ typedef uint8_t node_id;
 #define HOST_COUNT_MAX   16u /* hosts in a cluster, each with one lfd */
 #define NAME_SIZE        32u /* bytes of a cluster's, host's or server's name with its end */
 
-#define NODE_NONE     ((node_id)0)
-#define NODE_RM       ((node_id)1)
-#define NODE_GFD      ((node_id)2)
-#define NODE_OPERATOR ((node_id)3) /* whoever speaks through the console */
-#define NODE_CLIENT   ((node_id)4) /* clients of the client ports, all of them */
+#define NODE_NONE      ((node_id)0)
+#define NODE_RM        ((node_id)1)
+#define NODE_GFD       ((node_id)2)
+#define NODE_OPERATOR  ((node_id)3)           /* whoever speaks through the console */
+#define NODE_CLIENT    ((node_id)4)           /* clients of the client ports, all of them */
 #define NODE_LFD(i)    ((node_id)(16u + (i))) /* of host i, counted from 0 */
 #define NODE_SERVER(i) ((node_id)(32u + (i))) /* server i, counted from 0 */
 #define NODE_COUNT     48u
