@@ -280,7 +280,7 @@ static void become_stuck(struct detector *d, struct watched *w, struct effects *
     assert(w->state == WATCH_KILLING);
     w->state = WATCH_STUCK;
     w->deadline = INSTANT_NEVER;
-    last_set(w, "%.48s, cannot be killed: %.24s", w->reason, w->cause);
+    last_set(w, "%.40s, cannot be killed: %.32s", w->reason, w->cause);
     if (w->added || (w->adopted && w->incarnation == 0)) {
         w->added = false;
         effects_note_at(out, NOTE_ERROR, "delete replica %s (%s)", node_name(w->node), w->last);
@@ -348,7 +348,7 @@ static void take_exited(struct detector *d, const struct message_exited *exited,
     if (w->stopping)
         last_set(w, "%s", STOPPED_TEXT);
     else if (killed)
-        last_set(w, "%.48s (%.24s), killed", w->reason, w->cause);
+        last_set(w, "%.40s (%.32s), killed", w->reason, w->cause);
     else
         exit_set(w, exited);
     become_absent(d, w, out);
