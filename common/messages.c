@@ -382,10 +382,11 @@ static bool read_fields(struct reader *r, struct message *message, bool *whole)
 
 enum error_code message_decode(struct bytes payload, struct message *message, struct error *error)
 {
-    struct reader r = { payload.data, payload.size, "of unknown type", error };
+    struct reader r = { .at = payload.data, .left = payload.size, .message = "of unknown type" };
     uint64_t type;
     bool whole = false;
 
+    r.error = error;
     if (!take_le(&r, "type", TYPE_BYTES, &type))
         return ERROR_PROTOCOL;
     if (type >= MESSAGE_LOCAL_MIN)
