@@ -35,17 +35,16 @@ uint64_t runtime_wall_us(void)
     return clock_ns(CLOCK_REALTIME) / 1000u;
 }
 
-void runtime_refresh(struct runtime *r)
+struct instant runtime_refresh(struct runtime *r)
 {
     r->now = runtime_now();
     r->now_fresh = true;
+    return r->now;
 }
 
 struct instant runtime_turn_now(struct runtime *r)
 {
-    if (!r->now_fresh)
-        runtime_refresh(r);
-    return r->now;
+    return r->now_fresh ? r->now : runtime_refresh(r);
 }
 
 static void end_by_core(struct runtime *r, const struct effect *effect)

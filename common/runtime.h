@@ -59,6 +59,8 @@ void runtime_carry_out(struct runtime *runtime);
 /* The present, read at most once per callback: what the core was last told, or will be told next.
  */
 struct instant runtime_turn_now(struct runtime *runtime);
+/* Reads the clock again for what follows: for edges, after a read whose time matters. */
+struct instant runtime_refresh(struct runtime *runtime);
 uint64_t runtime_turns(const struct runtime *runtime);
 
 struct event_base *runtime_base(struct runtime *runtime);

@@ -90,9 +90,6 @@ struct runtime {
 /* Tells the core of a message that has come, and carries out what it says. */
 void runtime_receive(struct runtime *r, const struct message *message);
 
-/* Reads the clock again for what follows. */
-void runtime_refresh(struct runtime *r);
-
 /* Sends to a node, if it is linked. */
 void links_send(struct runtime *r, node_id to, const struct message *message, struct block *owner);
 void links_flush(struct runtime *r);
