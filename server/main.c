@@ -1,0 +1,308 @@
+/* holdfast-server - one replica of the service. Only wiring: what to do is decided in server.c, the
+ * links are the runtime's, and the clients are the client port's. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+
+#include "common/directory.h"
+#include "common/lock.h"
+#include "common/log.h"
+#include "common/runtime.h"
+#include "server/client_port.h"
+#include "server/keeper.h"
+#include "server/server.h"
+
+#define MIB ((uint64_t)1024 * 1024)
+
+struct process {
+    struct config config;
+    node_id self;
+    const struct config_server *own; /* our entry in the config */
+    struct server *server;
+    struct runtime *runtime;
+    struct client_port *port;
+    int lock;
+};
+
+/* ---- What the server is to the runtime: a core, but for heartbeats ---- */
+
+static void answer_heartbeat(struct process *p, struct instant now, const struct message *message,
+                             struct effects *out)
+{
+    struct server_status status;
+
+    server_status(p->server, now, &status);
+    effects_send(out, message->from,
+                 (struct message){
+                     .type = MESSAGE_HEARTBEAT_OK,
+                     .heartbeat_ok = { .sequence = message->heartbeat.sequence,
+                                       .turn = runtime_turns(p->runtime),
+                                       .journal_index = status.journal_index,
+                                       .commit_index = status.commit_index,
+                                       .oldest_waiting_ms = status.oldest_waiting_ms },
+                 });
+}
+
+static void process_receive(struct process *p, struct instant now, const struct message *message,
+                            struct effects *out)
+{
+    if (message->type == MESSAGE_HEARTBEAT)
+        answer_heartbeat(p, now, message, out);
+    else
+        server_receive(p->server, now, message, out);
+}
+
+static void process_tick(struct process *p, struct instant now, struct effects *out)
+{
+    server_wall(p->server, runtime_wall_us());
+    server_tick(p->server, now, out);
+}
+
+static struct instant process_deadline(const struct process *p)
+{
+    return server_deadline(p->server);
+}
+
+static void process_check(const struct process *p)
+{
+    server_check(p->server);
+}
+
+CORE_DEFINE(process);
+
+/* ---- What the server is to its clients ---- */
+
+static bool submit(void *context, const struct server_request *request)
+{
+    struct process *p = context;
+    struct effects *out = runtime_effects(p->runtime);
+    bool taken =
+        server_submit(p->server, runtime_turn_now(p->runtime), runtime_wall_us(), request, out);
+
+    runtime_carry_out(p->runtime);
+    return taken;
+}
+
+static bool accepts(void *context)
+{
+    const struct process *p = context;
+
+    return server_accepts(p->server);
+}
+
+static void status(void *context, struct server_status *out)
+{
+    struct process *p = context;
+
+    server_status(p->server, runtime_turn_now(p->runtime), out);
+}
+
+static void info(void *context, struct buffer *out)
+{
+    struct process *p = context;
+
+    machine_info(server_machine(p->server), out);
+}
+
+static void reply(void *context, uint64_t client, enum outcome outcome, struct bytes text)
+{
+    struct process *p = context;
+
+    clients_reply(client_port_clients(p->port), client, outcome, text);
+}
+
+static void turn_end(void *context)
+{
+    struct process *p = context;
+
+    client_port_turn_end(p->port);
+    server_clients_set(p->server, client_port_clients(p->port)->count);
+}
+
+/* ---- The parts, in the order in which they are opened ---- */
+
+static enum error_code find_self(struct process *p, const struct config_arguments *arguments,
+                                 struct error *error)
+{
+    if (!arguments->name)
+        return error_set(error, ERROR_USAGE, "--name is missing: expected the name of a server");
+    p->self = config_node(&p->config, arguments->name);
+    if (!node_is_server(p->self))
+        return error_set(error, ERROR_CONFIG, "%s: there is no server \"%s\" in it", p->config.path,
+                         arguments->name);
+    p->own = &p->config.servers[node_index(p->self)];
+    return ERROR_NONE;
+}
+
+/* Two processes must never be the same server. */
+static enum error_code lock_own(struct process *p, struct error *error)
+{
+    char file[NAME_SIZE + sizeof ".lock"], path[CONFIG_PATH_SIZE];
+
+    if (directory_make(p->config.run_dir, error) != ERROR_NONE)
+        return error->code;
+    snprintf(file, sizeof file, "%s.lock", p->own->name);
+    config_run_path(&p->config, file, path);
+    return lock_take(path, &p->lock, error);
+}
+
+static enum error_code open_server(struct process *p, uint64_t incarnation, struct error *error)
+{
+    const struct config *config = &p->config;
+    struct server_options options = {
+        .self = p->self,
+        .incarnation = incarnation,
+        .server_count = config->server_count,
+        .lease_ms = config->replication.lease_ms,
+        .checkpoint_interval_ms = config->replication.checkpoint_interval_ms,
+        .suspect_after_ms = config->detection.suspect_after_ms,
+        .journal_bytes_max = config->journal.memory_mb_max * MIB,
+        .pending_bytes_max = config->clients.pending_mb_max * MIB,
+        .persistent = false,
+        .seed = incarnation ^ p->self,
+        .reply = reply,
+        .context = p,
+    };
+
+    if (config->journal.storage == STORAGE_DISK)
+        return error_set(error, ERROR_CONFIG,
+                         "%s: journal.storage: disk is not supported yet, use memory",
+                         config->path);
+    options.service = service_find(config->service.name, error);
+    if (!options.service)
+        return error->code;
+    p->server = server_new(&options, runtime_now());
+    if (!p->server)
+        return error_set(error, ERROR_SYSTEM, "service %s: no memory for its state",
+                         config->service.name);
+    return ERROR_NONE;
+}
+
+/* The rm, our lfd, and every server before us in the config; those behind us dial us. */
+static enum error_code open_links(struct process *p, struct error *error)
+{
+    const struct config *config = &p->config;
+    node_id lfd = NODE_LFD(p->own->host);
+    char file[NAME_SIZE + sizeof ".sock"], path[CONFIG_PATH_SIZE];
+
+    snprintf(file, sizeof file, "%s.sock", node_name(lfd));
+    config_run_path(config, file, path);
+    if (runtime_listen(p->runtime, p->own->address, p->own->peer_port, error) != ERROR_NONE ||
+        runtime_dial(p->runtime, NODE_RM, config->rm.address, config->rm.port, error) !=
+            ERROR_NONE ||
+        runtime_dial(p->runtime, lfd, path, 0, error) != ERROR_NONE)
+        return error->code;
+    for (uint32_t i = 0; i < node_index(p->self); i++)
+        if (runtime_dial(p->runtime, NODE_SERVER(i), config->servers[i].address,
+                         config->servers[i].peer_port, error) != ERROR_NONE)
+            return error->code;
+    return ERROR_NONE;
+}
+
+static enum error_code open_runtime(struct process *p, uint64_t incarnation, struct error *error)
+{
+    struct runtime_options options = {
+        .config = &p->config,
+        .self = p->self,
+        .incarnation = incarnation,
+        .core = process_core(p),
+        .turn_end = turn_end,
+        .context = p,
+    };
+
+    return runtime_open(&p->runtime, &options, error);
+}
+
+static enum error_code open_clients(struct process *p, struct error *error)
+{
+    struct client_port_options options = {
+        .clients = { .config = &p->config,
+                     .service = machine_service(server_machine(p->server)),
+                     .self = p->self,
+                     .submit = submit,
+                     .accepts = accepts,
+                     .status = status,
+                     .info = info,
+                     .context = p },
+        .runtime = p->runtime,
+        .address = p->own->address,
+        .port = p->own->client_port,
+    };
+
+    return client_port_open(&p->port, &options, error);
+}
+
+/* One descriptor for each client: as many as the system allows. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+        log_line(NOTE_WARN, "the limit of open files cannot be raised to %llu",
+                 (unsigned long long)limit.rlim_max);
+}
+
+static void start_keeper(void)
+{
+    struct error error;
+    pid_t pid;
+
+    if (keeper_start(&pid, &error) != ERROR_NONE)
+        log_line(NOTE_INFO, "%s", error.text);
+}
+
+static enum error_code open_all(struct process *p, struct error *error)
+{
+    uint64_t incarnation = runtime_wall_us(); /* which life this is: later ones are greater */
+
+    if (lock_own(p, error) != ERROR_NONE || open_server(p, incarnation, error) != ERROR_NONE ||
+        open_runtime(p, incarnation, error) != ERROR_NONE || open_clients(p, error) != ERROR_NONE ||
+        open_links(p, error) != ERROR_NONE)
+        return error->code;
+    return ERROR_NONE;
+}
+
+static void close_all(struct process *p)
+{
+    if (p->port)
+        client_port_close(p->port);
+    if (p->runtime)
+        runtime_close(p->runtime);
+    if (p->server)
+        server_free(p->server);
+}
+
+int main(int argc, char **argv)
+{
+    static struct process process;
+    struct config_arguments arguments;
+    struct error error;
+    int exit_status = EXIT_SUCCESS;
+
+    log_open("server", false);
+    if (config_arguments_parse(&arguments, argc, argv, &error) != ERROR_NONE ||
+        config_load(&process.config, arguments.path, &error) != ERROR_NONE ||
+        config_run_dir_set(&process.config, arguments.run_dir, &error) != ERROR_NONE)
+        return log_failure(&error);
+    if (arguments.check_only)
+        return EXIT_SUCCESS;
+    if (find_self(&process, &arguments, &error) != ERROR_NONE)
+        return log_failure(&error);
+    log_open(node_name(process.self), arguments.verbose);
+    raise_descriptor_limit();
+    if (open_all(&process, &error) == ERROR_NONE) {
+        start_keeper();
+        runtime_run(process.runtime);
+        if (runtime_failed(process.runtime))
+            exit_status = EXIT_FAILURE;
+    } else {
+        exit_status = log_failure(&error);
+        if (error.code == ERROR_REFUSED)
+            exit_status = EXIT_ALREADY_RUNNING;
+    }
+    close_all(&process);
+    return exit_status;
+}
