@@ -12,7 +12,8 @@
 struct election {
     bool persistent;  /* journals survive a restart: an intact one counts under any incarnation */
     uint32_t reports; /* set of the servers that have reported */
-    struct message_report report[SERVER_COUNT_MAX];
+    struct message_report report[SERVER_COUNT_MAX]; /* what is known to count, of any life */
+    struct message_report latest[SERVER_COUNT_MAX]; /* of the latest life that reported */
 };
 
 /* Why a server may not lead (yet). */
@@ -25,8 +26,8 @@ struct election_lack {
 
 void election_init(struct election *e, bool persistent);
 
-/* Takes in a report. One of another life does not replace one that counts for a view of *saved,
- * unless it counts itself: what a fenced server held is a fact also after its death. */
+/* Takes in a report. In `report` one of another life does not replace one that counts for a view of
+ * *saved, unless it counts itself: what a fenced server held is a fact also after its death. */
 void election_add(struct election *e, const struct saved *saved, node_id server,
                   const struct message_report *report);
 

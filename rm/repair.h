@@ -41,7 +41,7 @@ struct repair_server {
     enum repair_state state;
     bool expected;           /* its end is wanted: start it again at once, it is no failure */
     uint32_t failures;       /* since the last healthy life */
-    uint32_t restarts;       /* ordered since our start, for the operator */
+    uint32_t restarts;       /* seen since our start, for the operator */
     uint64_t incarnation;    /* of the life that runs */
     struct instant up_since; /* running */
     struct instant due;      /* of the next order */

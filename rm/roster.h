@@ -21,7 +21,6 @@ struct roster_server {
     uint64_t link_incarnation; /* of the present link, or the last one */
     uint64_t listed;           /* incarnation in the membership, 0 if none */
     uint64_t gone;             /* incarnation deleted last, 0 if none */
-    uint64_t latest;           /* highest incarnation seen in any way */
     struct message_state state;
     char last_exit[MESSAGE_TEXT_SIZE]; /* why the last life ended, empty if none did */
 };

@@ -15,7 +15,8 @@
 #define SAVED_BYTES_MAX \
     (64u + SERVER_COUNT_MAX * (1u + NAME_SIZE) + SAVED_VIEWS_MAX * SAVED_VIEW_BYTES_MAX)
 
-#define VIEW_NUMBER_MAX (1ull << 62) /* a peer that names a higher one is not believed */
+#define VIEW_NUMBER_MAX       (1ull << 62)
+#define VIEW_NUMBER_HEARD_MAX (1ull << 61) /* a server that names a higher one is not believed */
 
 /* How views are to be made. */
 struct view_policy {

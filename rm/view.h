@@ -18,7 +18,8 @@
 #include "rm/roster.h"
 #include "rm/saved.h"
 
-#define REPORT_WAIT_MS 50u   /* for slow servers that are alive, once there are enough reports */
+#define REPORT_WAIT_MS 50u   /* for slow servers that are alive, once there are enough reports; */
+                             /* and before it is said what is waited for */
 #define FENCE_AGAIN_MS 250u  /* between two fences to a server that does not report */
 #define LINK_WAIT_MS   1000u /* after our start: for servers to dial us, before they are left out */
 #define VIEW_SETTLE_MS \
@@ -61,9 +62,11 @@ struct view {
     struct instant issued_at;             /* or when we learnt of it, after our own start */
     uint64_t caught_up[SERVER_COUNT_MAX]; /* incarnations ready to be taken in, 0 if none */
     struct view_donation donation[SERVER_COUNT_MAX];
-    uint32_t accusers; /* backups of it that cannot reach its primary */
-    struct instant accused_until;
-    struct instant lease_until; /* leases of older views may hold until then */
+    uint32_t accusers;               /* backups of it that cannot reach its primary */
+    uint32_t accused_by_primary;     /* backups of it that its primary cannot reach */
+    struct instant accused_until;    /* then it is decided who of them leaves */
+    char accusation[VIEW_TEXT_SIZE]; /* the first of them, in words */
+    struct instant lease_until;      /* leases of older views may hold until then */
 
     /* What is wanted of the next one. */
     uint32_t leaving; /* set: these are to be left out (restart; stopped ones are in saved) */
@@ -77,11 +80,13 @@ struct view {
     /* The change under way. */
     bool fencing;
     uint64_t number;     /* promised to be the lowest not refused */
-    uint64_t issued_max; /* no number up to here may be used again */
+    uint64_t number_max; /* of fences and views so far: none is used again */
+    struct instant began_at;
     struct election election;
     struct instant enough_at; /* when there first were enough reports; NEVER before */
     struct instant fence_again;
     char waits[VIEW_TEXT_SIZE]; /* what it waits for, empty when nothing; as said last */
+    struct instant look_at;     /* when time alone may change something */
 };
 
 /* *saved and *roster must outlive it and not move. */
@@ -95,11 +100,13 @@ void view_tick(struct view *v, struct instant now, struct effects *out);
 struct instant view_deadline(const struct view *v);
 void view_check(const struct view *v);
 
-/* What the operator asks for; carried out by the next view_tick(). Each returns NULL, or why not.
- */
+/* What the operator asks for; the next view_tick() begins it. NULL, or the reason why not. */
 const char *view_switchover(struct view *v, node_id target, struct effects *out);
-const char *view_style(struct view *v, enum style style);
 const char *view_recover(struct view *v);
+void view_style(struct view *v, enum style style);
+/* Takes it back, as far as it has not been done. */
+void view_switchover_not(struct view *v);
+void view_recover_not(struct view *v);
 /* Wants the server out of the view (and in again). Refused when the view cannot be without it. */
 const char *view_can_leave(const struct view *v, node_id server, struct effects *out);
 void view_leave(struct view *v, node_id server);

@@ -1,0 +1,308 @@
+#include "rm/command.h"
+
+#include <assert.h>
+
+enum progress { PROGRESS_WAITS, PROGRESS_DONE, PROGRESS_REFUSED };
+
+static const struct message_view *current_of(const struct rm *rm)
+{
+    return saved_current(&rm->saved);
+}
+
+static void answer(uint64_t reference, bool done, const char *text, struct effects *out)
+{
+    struct effect *effect = effects_add(out, EFFECT_ANSWER);
+
+    effect->reference = reference;
+    effect->number = done ? 1 : 0;
+    effect->text = text;
+}
+
+static void finish(struct rm_command *c, enum progress progress, const char *text,
+                   struct effects *out)
+{
+    assert(c->used && progress != PROGRESS_WAITS);
+    answer(c->command.reference, progress == PROGRESS_DONE, text, out);
+    c->used = false;
+}
+
+static bool names_server(uint8_t verb)
+{
+    return verb == COMMAND_SWITCHOVER || verb == COMMAND_START || verb == COMMAND_STOP ||
+           verb == COMMAND_RESTART;
+}
+
+/* ------------------------------------------------------------------ beginning */
+
+static const char *begin_restart(struct rm *rm, struct instant now, node_id server,
+                                 struct effects *out)
+{
+    const char *refusal;
+
+    if (!rm->roster.server[node_index(server)].listed) {
+        repair_start(&rm->repair, now, server, out);
+        return NULL;
+    }
+    refusal = view_can_leave(&rm->view, server, out);
+    if (refusal)
+        return refusal;
+    repair_start(&rm->repair, now, server, out); /* it is wanted, whatever was before */
+    repair_restart(&rm->repair, server);
+    view_leave(&rm->view, server);
+    return NULL;
+}
+
+static const char *begin_stop(struct rm *rm, node_id server, struct effects *out)
+{
+    const char *refusal = view_can_leave(&rm->view, server, out);
+
+    if (refusal)
+        return refusal;
+    view_stay(&rm->view, server); /* an earlier refusal, or a restart, is forgotten */
+    repair_stop(&rm->repair, server, out);
+    return NULL;
+}
+
+/* NULL, or why it cannot be done. */
+static const char *begin(struct rm *rm, struct instant now, const struct message_command *m,
+                         struct effects *out)
+{
+    switch (m->verb) {
+    case COMMAND_SWITCHOVER: return view_switchover(&rm->view, m->server, out);
+    case COMMAND_START:
+        view_stay(&rm->view, m->server);
+        repair_start(&rm->repair, now, m->server, out);
+        return NULL;
+    case COMMAND_STOP: return begin_stop(rm, m->server, out);
+    case COMMAND_RESTART: return begin_restart(rm, now, m->server, out);
+    case COMMAND_RECOVER: return view_recover(&rm->view);
+    case COMMAND_STYLE_ACTIVE: view_style(&rm->view, STYLE_ACTIVE); return NULL;
+    case COMMAND_STYLE_PASSIVE: view_style(&rm->view, STYLE_PASSIVE); return NULL;
+    default: return "unknown command";
+    }
+}
+
+/* Two commands about one server contradict each other: the later one rules. */
+static void supersede(struct rm *rm, const struct message_command *m, struct effects *out)
+{
+    if (!names_server(m->verb) || m->verb == COMMAND_SWITCHOVER)
+        return;
+    for (uint32_t i = 0; i < RM_COMMANDS_MAX; i++) {
+        struct rm_command *c = &rm->command[i];
+
+        if (c->used && names_server(c->command.verb) && c->command.verb != COMMAND_SWITCHOVER &&
+            c->command.server == m->server)
+            finish(c, PROGRESS_REFUSED, "another command for that server came after it", out);
+    }
+}
+
+static struct rm_command *unused(struct rm *rm)
+{
+    for (uint32_t i = 0; i < RM_COMMANDS_MAX; i++)
+        if (!rm->command[i].used)
+            return &rm->command[i];
+    return NULL;
+}
+
+void command_begin(struct rm *rm, struct instant now, const struct message_command *m,
+                   struct effects *out)
+{
+    const struct message_view *current = current_of(rm);
+    struct rm_command *c;
+    const char *refusal;
+
+    if (names_server(m->verb) && !roster_is_server(&rm->roster, m->server)) {
+        answer(m->reference, false, "there is no such server", out);
+        return;
+    }
+    supersede(rm, m, out);
+    c = unused(rm);
+    refusal = c ? begin(rm, now, m, out) : "too many commands are under way";
+    if (refusal) {
+        answer(m->reference, false, refusal, out);
+        return;
+    }
+    *c = (struct rm_command){
+        .used = true,
+        .command = *m,
+        .deadline = instant_add_ms(now, RM_COMMAND_MS_MAX),
+        .view = current ? current->number : 0,
+    };
+    if (names_server(m->verb))
+        c->incarnation = rm->roster.server[node_index(m->server)].listed;
+}
+
+/* ------------------------------------------------------------------ going on */
+
+static enum progress switchover_progress(const struct rm *rm, const struct rm_command *c,
+                                         const char **text, struct effects *out)
+{
+    const struct message_view *current = current_of(rm);
+
+    if (rm->view.target == c->command.server || !current) {
+        *text = "the view with it as primary";
+        return PROGRESS_WAITS;
+    }
+    if (current->primary != c->command.server) {
+        *text = rm->view.refusal[0] ? effects_text(out, "%s", rm->view.refusal)
+                                    : "another view change came first; try again";
+        return PROGRESS_REFUSED;
+    }
+    *text = effects_text(out, "%s is primary of view %llu", node_name(current->primary),
+                         (unsigned long long)current->number);
+    return rm->view.active ? PROGRESS_DONE : PROGRESS_WAITS;
+}
+
+/* Whether the server is gone from the membership, or why that takes so long. */
+static enum progress leaving_progress(struct rm *rm, const struct rm_command *c, const char **text)
+{
+    const struct message_view *current = current_of(rm);
+    uint32_t i = node_index(c->command.server);
+
+    if (rm->view.kept >> i & 1u) {
+        *text = "no other server may lead without it: it holds entries that the others lack";
+        return PROGRESS_REFUSED;
+    }
+    if (!c->incarnation || rm->roster.server[i].listed != c->incarnation)
+        return PROGRESS_DONE;
+    *text = current && (current->members.set >> i & 1u) ? "the view without it" : "its end";
+    return PROGRESS_WAITS;
+}
+
+static enum progress stop_progress(struct rm *rm, const struct rm_command *c, const char **text,
+                                   struct instant now, struct effects *out)
+{
+    enum progress progress = leaving_progress(rm, c, text);
+
+    if (progress == PROGRESS_REFUSED) {
+        repair_start(&rm->repair, now, c->command.server, out);
+        view_stay(&rm->view, c->command.server);
+    }
+    if (progress == PROGRESS_DONE)
+        *text = effects_text(out, "%s is stopped", node_name(c->command.server));
+    return progress;
+}
+
+static enum progress start_progress(const struct rm *rm, const struct rm_command *c,
+                                    const char **text, struct effects *out)
+{
+    uint32_t i = node_index(c->command.server);
+
+    if (rm->roster.server[i].listed) {
+        *text = effects_text(out, "%s is %s", node_name(c->command.server),
+                             c->incarnation ? "running already" : "started");
+        return PROGRESS_DONE;
+    }
+    if (rm->repair.server[i].state == REPAIR_FAILED) {
+        *text = effects_text(out, "%s failed again and again", node_name(c->command.server));
+        return PROGRESS_REFUSED;
+    }
+    *text = !rm->roster.gfd_linked                                   ? "the gfd"
+            : !rm->roster.host[rm->repair.options.server_host[i]].up ? "the lfd of its host"
+                                                                     : "its start";
+    return PROGRESS_WAITS;
+}
+
+static enum progress restart_progress(struct rm *rm, const struct rm_command *c, const char **text,
+                                      struct effects *out)
+{
+    uint32_t i = node_index(c->command.server);
+    enum progress progress = leaving_progress(rm, c, text);
+
+    if (progress == PROGRESS_REFUSED)
+        repair_restart_not(&rm->repair, c->command.server);
+    if (progress != PROGRESS_DONE)
+        return progress;
+    if (!rm->roster.server[i].listed)
+        return start_progress(rm, c, text, out);
+    *text = effects_text(out, "%s is started again", node_name(c->command.server));
+    return PROGRESS_DONE;
+}
+
+static enum progress recover_progress(const struct rm *rm, const struct rm_command *c,
+                                      const char **text, struct effects *out)
+{
+    const struct message_view *current = current_of(rm);
+
+    if (!current || current->number <= c->view) {
+        *text = rm->view.waits[0] ? effects_text(out, "%s", rm->view.waits) : "reports";
+        return PROGRESS_WAITS;
+    }
+    *text = effects_text(out, "view %llu, primary %s", (unsigned long long)current->number,
+                         node_name(current->primary));
+    return PROGRESS_DONE;
+}
+
+static enum progress style_progress(const struct rm *rm, const struct rm_command *c,
+                                    const char **text, struct effects *out)
+{
+    const struct message_view *current = current_of(rm);
+    uint8_t style = c->command.verb == COMMAND_STYLE_ACTIVE ? STYLE_ACTIVE : STYLE_PASSIVE;
+
+    if ((uint8_t)rm->saved.wanted.style != style) {
+        *text = "another style was asked for after it";
+        return PROGRESS_REFUSED;
+    }
+    *text = "a view of that style";
+    if (!current || current->style != style || !rm->view.active)
+        return PROGRESS_WAITS;
+    *text = effects_text(out, "view %llu is %s", (unsigned long long)current->number,
+                         style_name(style));
+    return PROGRESS_DONE;
+}
+
+static enum progress progress_of(struct rm *rm, struct instant now, const struct rm_command *c,
+                                 const char **text, struct effects *out)
+{
+    switch (c->command.verb) {
+    case COMMAND_SWITCHOVER: return switchover_progress(rm, c, text, out);
+    case COMMAND_START: return start_progress(rm, c, text, out);
+    case COMMAND_STOP: return stop_progress(rm, c, text, now, out);
+    case COMMAND_RESTART: return restart_progress(rm, c, text, out);
+    case COMMAND_RECOVER: return recover_progress(rm, c, text, out);
+    default: return style_progress(rm, c, text, out);
+    }
+}
+
+/* Too late: what only changes the view is given up; a server that is to run or not is still. */
+static void give_up(struct rm *rm, struct rm_command *c, const char *waits, struct effects *out)
+{
+    bool wanted = c->command.verb != COMMAND_SWITCHOVER && c->command.verb != COMMAND_RECOVER;
+
+    switch (c->command.verb) {
+    case COMMAND_SWITCHOVER: view_switchover_not(&rm->view); break;
+    case COMMAND_RECOVER: view_recover_not(&rm->view); break;
+    default: break;
+    }
+    finish(c, PROGRESS_REFUSED,
+           effects_text(out, "not done within %u s%s: waits for %s", RM_COMMAND_MS_MAX / 1000u,
+                        wanted ? ", but still wanted" : "", waits),
+           out);
+}
+
+void command_go_on(struct rm *rm, struct instant now, struct effects *out)
+{
+    for (uint32_t i = 0; i < RM_COMMANDS_MAX; i++) {
+        struct rm_command *c = &rm->command[i];
+        const char *text = "";
+        enum progress progress;
+
+        if (!c->used)
+            continue;
+        progress = progress_of(rm, now, c, &text, out);
+        if (progress != PROGRESS_WAITS)
+            finish(c, progress, text, out);
+        else if (instant_reached(now, c->deadline))
+            give_up(rm, c, text, out);
+    }
+}
+
+struct instant command_deadline(const struct rm *rm)
+{
+    struct instant when = INSTANT_NEVER;
+
+    for (uint32_t i = 0; i < RM_COMMANDS_MAX; i++)
+        if (rm->command[i].used)
+            when = instant_min(when, rm->command[i].deadline);
+    return when;
+}

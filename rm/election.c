@@ -1,0 +1,110 @@
+#include "rm/election.h"
+
+#include <assert.h>
+
+void election_init(struct election *e, bool persistent)
+{
+    *e = (struct election){ .persistent = persistent };
+}
+
+static bool has_reported(const struct election *e, node_id server)
+{
+    return e->reports >> node_index(server) & 1u;
+}
+
+/* In memory a journal dies with its process, so only the life that acknowledged in the view can
+ * speak for it. From disk a later life can, when its journal is intact. */
+static bool report_counts(const struct election *e, node_id server,
+                          const struct message_report *report, const struct message_view *view)
+{
+    if (members_has(&view->members, server, report->incarnation))
+        return true;
+    return e->persistent && report->intact && (view->members.set >> node_index(server) & 1u);
+}
+
+static bool report_counts_any(const struct election *e, const struct saved *saved, node_id server,
+                              const struct message_report *report)
+{
+    for (uint32_t i = 0; i < saved->view_count; i++)
+        if (report_counts(e, server, report, &saved->views[i]))
+            return true;
+    return false;
+}
+
+void election_add(struct election *e, const struct saved *saved, node_id server,
+                  const struct message_report *report)
+{
+    uint32_t i = node_index(server);
+
+    e->latest[i] = *report;
+    if (has_reported(e, server) && e->report[i].incarnation != report->incarnation &&
+        report_counts_any(e, saved, server, &e->report[i]) &&
+        !report_counts_any(e, saved, server, report))
+        return;
+    e->reports |= 1u << i;
+    e->report[i] = *report;
+}
+
+bool election_counts(const struct election *e, node_id server, const struct message_view *view)
+{
+    return has_reported(e, server) &&
+           report_counts(e, server, &e->report[node_index(server)], view);
+}
+
+bool election_counts_any(const struct election *e, const struct saved *saved, node_id server)
+{
+    return has_reported(e, server) &&
+           report_counts_any(e, saved, server, &e->report[node_index(server)]);
+}
+
+int election_compare(const struct message_report *a, const struct message_report *b)
+{
+    if (a->journal_view != b->journal_view)
+        return a->journal_view < b->journal_view ? -1 : 1;
+    if (a->last_index != b->last_index)
+        return a->last_index < b->last_index ? -1 : 1;
+    return 0;
+}
+
+/* Whether enough members of the view report, and none of them more than the leader holds. */
+static bool view_answered(const struct election *e, const struct message_view *view,
+                          const struct message_report *leader, struct election_lack *lack)
+{
+    uint32_t needed = members_count(&view->members) - view->acks + 1u, have = 0;
+    uint32_t missing = 0, outranks = 0;
+
+    for (uint32_t i = 0; i < SERVER_COUNT_MAX; i++) {
+        if (!(view->members.set >> i & 1u))
+            continue;
+        if (!election_counts(e, NODE_SERVER(i), view))
+            missing |= 1u << i;
+        else if (election_compare(&e->report[i], leader) > 0)
+            outranks |= 1u << i;
+        else
+            have++;
+    }
+    if (have < needed && lack)
+        *lack = (struct election_lack){ view->number, needed - have, missing, outranks };
+    return have >= needed;
+}
+
+bool election_permits(const struct election *e, const struct saved *saved, node_id server,
+                      struct election_lack *lack)
+{
+    const struct message_report *leader = &e->report[node_index(server)];
+
+    if (!election_counts_any(e, saved, server)) {
+        if (lack)
+            *lack = (struct election_lack){ 0 };
+        return false;
+    }
+    /* The view of the leader's journal answers for those below it: its primary was elected by this
+     * rule, and who acknowledged in them has promised it. */
+    for (uint32_t i = saved->view_count; i-- > 0;) {
+        if (saved->views[i].number < leader->journal_view)
+            break;
+        if (!view_answered(e, &saved->views[i], leader, lack))
+            return false;
+    }
+    return true;
+}

@@ -1,0 +1,373 @@
+#include "rm/plan.h"
+
+#include <assert.h>
+#include <stdio.h>
+
+#define LEASE_MS_MAX 10000u /* as in the config */
+
+static bool in(uint32_t set, uint32_t i)
+{
+    return set >> i & 1u;
+}
+
+bool plan_store_outdated(const struct view *v)
+{
+    const struct message_view *current = saved_current(v->saved);
+
+    return current && v->roster->view_max > current->number;
+}
+
+enum plan_rule plan_rule(const struct view *v)
+{
+    if (v->accept_loss)
+        return PLAN_ACCEPT_LOSS;
+    return !saved_current(v->saved) || plan_store_outdated(v) ? PLAN_ALL_SERVERS : PLAN_ELECTION;
+}
+
+uint32_t plan_excluded(const struct view *v)
+{
+    return v->accused | ((v->leaving | v->saved->stopped) & ~v->kept);
+}
+
+static bool is_paused(const struct view *v, struct instant now, uint32_t i)
+{
+    return v->pause[i].pause_ms && !instant_reached(now, v->pause[i].until);
+}
+
+bool plan_joiner_ready(const struct view *v, struct instant now, node_id server)
+{
+    uint32_t i = node_index(server);
+    const struct message_view *current = saved_current(v->saved);
+
+    return current && v->caught_up[i] && v->roster->server[i].listed == v->caught_up[i] &&
+           roster_alive(v->roster, server, v->caught_up[i]) && !in(plan_excluded(v), i) &&
+           !in(v->saved->stopped | v->leaving, i) && !is_paused(v, now, i) &&
+           !in(current->members.set, i);
+}
+
+/* Its present life has reported, and can be part of a view. */
+static bool is_present(const struct view *v, uint32_t i)
+{
+    return in(v->election.reports, i) &&
+           roster_alive(v->roster, NODE_SERVER(i), v->election.latest[i].incarnation);
+}
+
+static bool was_member(const struct view *v, uint32_t i)
+{
+    const struct message_view *current = saved_current(v->saved);
+
+    return current &&
+           members_has(&current->members, NODE_SERVER(i), v->election.latest[i].incarnation);
+}
+
+static bool was_primary(const struct view *v, uint32_t i)
+{
+    return was_member(v, i) && saved_current(v->saved)->primary == NODE_SERVER(i);
+}
+
+/* Of those in the set, the one whose journal holds most; among equals the present primary, so that
+ * clients need not move, else the first. NODE_NONE when the set is empty. */
+static node_id highest_of(const struct view *v, uint32_t set)
+{
+    node_id best = NODE_NONE;
+
+    for (uint32_t i = 0; i < v->options.server_count; i++) {
+        int order = 1;
+
+        if (!in(set, i))
+            continue;
+        if (best != NODE_NONE)
+            order = election_compare(&v->election.latest[i], &v->election.latest[node_index(best)]);
+        if (order > 0 || (order == 0 && was_primary(v, i)))
+            best = NODE_SERVER(i);
+    }
+    return best;
+}
+
+static uint32_t present_set(const struct view *v)
+{
+    uint32_t set = 0;
+
+    for (uint32_t i = 0; i < v->options.server_count; i++)
+        if (is_present(v, i))
+            set |= 1u << i;
+    return set;
+}
+
+/* The present life's report counts for a stored view. */
+static bool is_candidate(const struct view *v, uint32_t i)
+{
+    return is_present(v, i) &&
+           v->election.report[i].incarnation == v->election.latest[i].incarnation &&
+           election_counts_any(&v->election, v->saved, NODE_SERVER(i));
+}
+
+static uint32_t candidates(const struct view *v)
+{
+    uint32_t set = 0;
+
+    for (uint32_t i = 0; i < v->options.server_count; i++)
+        if (is_candidate(v, i))
+            set |= 1u << i;
+    return set;
+}
+
+/* That life can never report again. An uncertain death may prove to be none; a journal on disk
+ * comes back with the next life, unless that says that it is not intact. */
+static bool is_lost(const struct view *v, const struct message_view *view, uint32_t i)
+{
+    node_id server = NODE_SERVER(i);
+
+    if (v->options.persistent)
+        return in(v->election.reports, i) && !v->election.latest[i].intact;
+    return roster_certainly_dead(v->roster, server, view->members.incarnation[i]);
+}
+
+static uint32_t lost_of(const struct view *v, uint64_t number, uint32_t set)
+{
+    uint32_t lost = 0;
+
+    for (uint32_t n = 0; n < v->saved->view_count; n++)
+        if (v->saved->views[n].number == number)
+            for (uint32_t i = 0; i < SERVER_COUNT_MAX; i++)
+                if (in(set, i) && is_lost(v, &v->saved->views[n], i))
+                    lost |= 1u << i;
+    return lost;
+}
+
+/* Says in words why nobody may lead yet. */
+static void explain_lack(const struct view *v, const struct election_lack *lack,
+                         char waits[VIEW_TEXT_SIZE])
+{
+    uint32_t asked = lack->missing | lack->outranks;
+    uint32_t hopeful = asked & ~lost_of(v, lack->view, asked);
+    char names[ROSTER_NAMES_SIZE], count[16];
+
+    if ((uint32_t)__builtin_popcount(hopeful) < lack->count) {
+        (void)snprintf(waits, VIEW_TEXT_SIZE,
+                       "view %llu: every server that could hold acknowledged writes has lost its "
+                       "journal: data would be lost; bring one back or accept with `holdfast "
+                       "recover --accept-loss`",
+                       (unsigned long long)lack->view);
+        return;
+    }
+    (void)snprintf(count, sizeof count, "%u", lack->count);
+    (void)snprintf(waits, VIEW_TEXT_SIZE, "view %llu waits for a report of %s more of: %s",
+                   (unsigned long long)v->number, lack->count == 1 ? "one" : count,
+                   roster_names(hopeful, names));
+}
+
+/* Nobody of those there is counts at all: what is lacking for the current view. */
+static void explain_nobody(const struct view *v, char waits[VIEW_TEXT_SIZE])
+{
+    const struct message_view *current = saved_current(v->saved);
+    struct election_lack lack = { .view = current->number };
+
+    lack.count = members_count(&current->members) - current->acks + 1u;
+    for (uint32_t i = 0; i < SERVER_COUNT_MAX; i++) {
+        if (!in(current->members.set, i))
+            continue;
+        if (!election_counts(&v->election, NODE_SERVER(i), current))
+            lack.missing |= 1u << i;
+        else if (!is_present(v, i))
+            lack.outranks |= 1u << i; /* it reported, and died: only it has what it had */
+    }
+    explain_lack(v, &lack, waits);
+}
+
+/* Rule 4. Those to be left out may lead when nobody else may: data first. */
+static node_id elect(const struct view *v, struct plan *plan, char waits[VIEW_TEXT_SIZE])
+{
+    uint32_t set = candidates(v), wanted = set & ~plan_excluded(v);
+    node_id leader = highest_of(v, wanted);
+    struct election_lack lack = { 0 };
+
+    if (v->target != NODE_NONE && in(wanted, node_index(v->target)) &&
+        election_permits(&v->election, v->saved, v->target, NULL))
+        return v->target;
+    if (leader != NODE_NONE && election_permits(&v->election, v->saved, leader, &lack))
+        return leader;
+    leader = highest_of(v, set);
+    if (leader == NODE_NONE) {
+        explain_nobody(v, waits);
+    } else if (election_permits(&v->election, v->saved, leader, &lack)) {
+        plan->kept = (v->leaving | v->saved->stopped) & 1u << node_index(leader);
+        return leader;
+    } else {
+        explain_lack(v, &lack, waits);
+    }
+    return NODE_NONE;
+}
+
+/* Without stored views nobody can say who acknowledged what: every server must report, and none may
+ * lack anything; or all are empty, and nothing ever was acknowledged. */
+static node_id elect_of_all(const struct view *v, struct plan *plan, char waits[VIEW_TEXT_SIZE])
+{
+    uint32_t all = (1u << v->options.server_count) - 1u, present = present_set(v), sound = 0;
+    char names[ROSTER_NAMES_SIZE];
+
+    plan->all_equal_empty = true;
+    for (uint32_t i = 0; i < v->options.server_count; i++) {
+        if (!in(present, i))
+            continue;
+        if (v->election.latest[i].last_index || v->election.latest[i].journal_view)
+            plan->all_equal_empty = false;
+        if (v->election.latest[i].intact)
+            sound |= 1u << i;
+    }
+    if (plan->all_equal_empty)
+        sound = present;
+    if (sound == all)
+        return highest_of(v, all);
+    if (plan->all_equal_empty)
+        (void)snprintf(waits, VIEW_TEXT_SIZE, "view %llu waits for a report of: %s",
+                       (unsigned long long)v->number, roster_names(all & ~sound, names));
+    else
+        (void)snprintf(waits, VIEW_TEXT_SIZE,
+                       "the stored views are %s: the next one waits for an intact report of: %s; "
+                       "`holdfast recover --accept-loss` goes on without",
+                       saved_current(v->saved) ? "older than the cluster's" : "lost",
+                       roster_names(all & ~sound, names));
+    return NODE_NONE;
+}
+
+static node_id elect_by_rule(const struct view *v, struct plan *plan, char waits[VIEW_TEXT_SIZE])
+{
+    node_id leader;
+
+    switch (plan_rule(v)) {
+    case PLAN_ELECTION: return elect(v, plan, waits);
+    case PLAN_ALL_SERVERS: return elect_of_all(v, plan, waits);
+    case PLAN_ACCEPT_LOSS: break;
+    }
+    leader = highest_of(v, present_set(v));
+    if (leader == NODE_NONE)
+        (void)snprintf(waits, VIEW_TEXT_SIZE, "view %llu waits for the report of any server",
+                       (unsigned long long)v->number);
+    return leader;
+}
+
+/* Whether a server that reported belongs to the next view under that leader. */
+static bool belongs(const struct view *v, struct instant now, const struct plan *plan,
+                    node_id leader, uint32_t i)
+{
+    uint32_t first = node_index(leader);
+
+    if (i == first)
+        return true;
+    switch (plan_rule(v)) {
+    case PLAN_ACCEPT_LOSS: return false;
+    case PLAN_ALL_SERVERS:
+        return plan->all_equal_empty ||
+               v->election.latest[i].journal_view == v->election.latest[first].journal_view;
+    case PLAN_ELECTION: break;
+    }
+    if (in(plan_excluded(v), i))
+        return false;
+    if (was_member(v, i))
+        return true;
+    /* The whole cluster comes back from disk: those who came back with the leader are as it is. A
+     * server that restarted alone enters as a joiner. */
+    if (!was_member(v, first))
+        return is_candidate(v, i) &&
+               election_counts(&v->election, NODE_SERVER(i), saved_current(v->saved));
+    return was_primary(v, first) && plan_joiner_ready(v, now, NODE_SERVER(i)) &&
+           v->caught_up[i] == v->election.latest[i].incarnation;
+}
+
+static void take_members(const struct view *v, struct instant now, struct plan *plan,
+                         node_id leader)
+{
+    for (uint32_t i = 0; i < v->options.server_count; i++)
+        if (is_present(v, i) && belongs(v, now, plan, leader, i))
+            members_put(&plan->view.members, NODE_SERVER(i), v->election.latest[i].incarnation);
+}
+
+/* Too few for the policy: others come in before they have caught up. They count only once their
+ * journals are consistent, so commits wait for them; without them commits would wait for ever, as
+ * nobody can catch up without a primary. */
+static void take_more_members(const struct view *v, struct instant now, struct plan *plan)
+{
+    struct members *m = &plan->view.members;
+
+    for (uint32_t i = 0; i < v->options.server_count; i++) {
+        if (view_policy_acks(&v->saved->wanted, members_count(m)))
+            return;
+        if (is_present(v, i) && !in(m->set | plan_excluded(v) | v->saved->stopped, i) &&
+            !is_paused(v, now, i))
+            members_put(m, NODE_SERVER(i), v->election.latest[i].incarnation);
+    }
+}
+
+/* An older primary may still be answering reads, unless it is fenced or certainly dead. */
+static bool old_primary_may_live(const struct view *v)
+{
+    if (plan_rule(v) == PLAN_ACCEPT_LOSS)
+        return present_set(v) != (1u << v->options.server_count) - 1u;
+    if (plan_rule(v) == PLAN_ALL_SERVERS)
+        return false; /* all are fenced */
+    for (uint32_t n = 0; n < v->saved->view_count; n++) {
+        const struct message_view *view = &v->saved->views[n];
+        uint32_t i = node_index(view->primary);
+        uint64_t incarnation = view->members.incarnation[i];
+        bool fenced =
+            in(v->election.reports, i) && (v->election.report[i].incarnation == incarnation ||
+                                           v->election.latest[i].incarnation == incarnation);
+
+        if (!fenced && !roster_certainly_dead(v->roster, view->primary, incarnation))
+            return true;
+    }
+    return false;
+}
+
+static uint64_t larger(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+static uint32_t lease_wait_ms(const struct view *v, struct instant now)
+{
+    uint64_t wait_ms = 0;
+
+    if (!old_primary_may_live(v))
+        return 0;
+    if (plan_rule(v) == PLAN_ACCEPT_LOSS)
+        wait_ms = v->options.lease_ms; /* who granted what is not known */
+    for (uint32_t i = 0; i < v->options.server_count; i++)
+        if (in(v->election.reports, i)) {
+            wait_ms = larger(wait_ms, v->election.report[i].lease_left_ms);
+            wait_ms = larger(wait_ms, v->election.latest[i].lease_left_ms);
+        }
+    /* A view that never was active may have been waiting itself. */
+    if (!instant_reached(now, v->lease_until))
+        wait_ms = larger(wait_ms, instant_since_ms(v->lease_until, now) + 1);
+    return (uint32_t)(wait_ms < LEASE_MS_MAX ? wait_ms : LEASE_MS_MAX);
+}
+
+bool plan_make(const struct view *v, struct instant now, struct plan *plan,
+               char waits[VIEW_TEXT_SIZE])
+{
+    const struct view_policy *policy = &v->saved->wanted;
+    node_id leader;
+
+    assert(v->fencing);
+    *plan = (struct plan){ .view = { .number = v->number } };
+    leader = elect_by_rule(v, plan, waits);
+    if (leader == NODE_NONE)
+        return false;
+    plan->view.primary = leader;
+    plan->view.style = (uint8_t)policy->style;
+    plan->view.propagation = (uint8_t)policy->propagation;
+    take_members(v, now, plan, leader);
+    take_more_members(v, now, plan);
+    plan->view.acks = (uint8_t)view_policy_acks(policy, members_count(&plan->view.members));
+    plan->view.lease_wait_ms = lease_wait_ms(v, now);
+    if (plan_rule(v) == PLAN_ELECTION)
+        plan->void_above = v->election.latest[node_index(leader)].journal_view;
+    if (plan->view.acks)
+        return true;
+    (void)snprintf(
+        waits, VIEW_TEXT_SIZE, "view %llu waits for more servers: %u cannot meet acks = %u",
+        (unsigned long long)v->number, members_count(&plan->view.members), policy->acks_count);
+    return false;
+}

@@ -1,0 +1,40 @@
+/* plan - makes the next view out of the reports to a fence: its leader, its members, its lease
+ * wait.
+ *
+ * Reads the view core and changes nothing. */
+#ifndef HOLDFAST_RM_PLAN_H
+#define HOLDFAST_RM_PLAN_H
+
+#include "rm/view.h"
+
+/* What the reports are measured by. */
+enum plan_rule {
+    PLAN_ELECTION,    /* rule 4, against the stored views */
+    PLAN_ALL_SERVERS, /* no stored views, or older ones than the cluster's: every server must report
+                       */
+    PLAN_ACCEPT_LOSS, /* the operator said to go on with what there is */
+};
+
+struct plan {
+    struct message_view view; /* the next one, without its number when there is none yet */
+    bool all_equal_empty;     /* nothing was ever written: the first view of a cluster */
+    uint32_t kept;            /* to be left out, but nobody else may lead */
+    uint64_t void_above;      /* stored views above it were never active, and never will be */
+};
+
+enum plan_rule plan_rule(const struct view *v);
+
+/* The stored views are older than what the servers report: they cannot be relied upon. */
+bool plan_store_outdated(const struct view *v);
+
+/* Servers to be left out of the next view: stopped, restarted, accused. */
+uint32_t plan_excluded(const struct view *v);
+
+/* A joiner that may be taken in now. */
+bool plan_joiner_ready(const struct view *v, struct instant now, node_id server);
+
+/* Makes the plan; false when there can be none (yet), and waits says why. */
+bool plan_make(const struct view *v, struct instant now, struct plan *plan,
+               char waits[VIEW_TEXT_SIZE]);
+
+#endif

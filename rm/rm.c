@@ -1,0 +1,195 @@
+#include "rm/rm.h"
+
+#include <assert.h>
+#include <stdio.h>
+
+#include "rm/command.h"
+
+void rm_options_set(struct rm_options *options, const struct config *config)
+{
+    *options = (struct rm_options){
+        .server_count = config->server_count,
+        .host_count = config->host_count,
+        .policy = { .style = config->replication.style,
+                    .propagation = config->replication.propagation,
+                    .acks = config->replication.acks,
+                    .acks_count = config->replication.acks_count },
+        .persistent = config->journal.storage == STORAGE_DISK,
+        .grace_ms = config->detection.grace_ms,
+        .lease_ms = config->replication.lease_ms,
+        .backoff_ms = config->restart.backoff_ms,
+        .backoff_ms_max = config->restart.backoff_ms_max,
+        .budget = config->restart.budget,
+        .budget_window_s = config->restart.budget_window_s,
+    };
+    for (uint32_t i = 0; i < config->server_count; i++)
+        options->server_host[i] = (uint8_t)config->servers[i].host;
+}
+
+enum error_code rm_stored_check(const struct rm_options *options, struct error *error)
+{
+    struct saved saved;
+
+    if (!options->stored.data)
+        return ERROR_NONE;
+    saved_init(&saved, &options->policy, options->server_count);
+    return saved_load(&saved, options->stored, error);
+}
+
+static void init_repair(struct rm *rm, const struct rm_options *options, struct instant now)
+{
+    struct repair_options repair = {
+        .server_count = options->server_count,
+        .backoff_ms = options->backoff_ms,
+        .backoff_ms_max = options->backoff_ms_max,
+        .budget = options->budget,
+        .budget_window_s = options->budget_window_s,
+        .fresh = !options->stored.data,
+        .seed = options->seed,
+    };
+
+    memcpy(repair.server_host, options->server_host, sizeof repair.server_host);
+    repair_init(&rm->repair, &repair, &rm->saved, &rm->roster, now);
+}
+
+void rm_init(struct rm *rm, const struct rm_options *options, struct instant now)
+{
+    struct view_options view = {
+        .server_count = options->server_count,
+        .lease_ms = options->lease_ms,
+        .persistent = options->persistent,
+    };
+    struct error error = { ERROR_NONE, "" };
+
+    memset(rm, 0, sizeof *rm);
+    roster_init(&rm->roster, options->server_count, options->host_count, options->grace_ms);
+    saved_init(&rm->saved, &options->policy, options->server_count);
+    if (options->stored.data)
+        (void)saved_load(&rm->saved, options->stored, &error);
+    assert(error.code == ERROR_NONE); /* rm_stored_check() came before */
+    view_init(&rm->view, &view, &rm->saved, &rm->roster, now);
+    init_repair(rm, options, now);
+    rm_check(rm);
+}
+
+/* ------------------------------------------------------------------ events */
+
+static void record_note(struct rm *rm, struct instant now, const struct effect *effect)
+{
+    struct rm_event *event = &rm->event[++rm->event_sequence % RM_EVENTS_MAX];
+
+    event->sequence = rm->event_sequence;
+    event->time_us = (uint64_t)((int64_t)(now.ns / 1000u) + rm->wall_offset_us);
+    (void)snprintf(event->text, sizeof event->text, "%s", effect->text);
+}
+
+/* Notes are events, but for those of debugging. */
+static void record_events(struct rm *rm, struct instant now, const struct effects *out,
+                          uint32_t first)
+{
+    for (uint32_t i = first; i < out->count; i++) {
+        const struct effect *effect = &out->list[i];
+
+        if (effect->type == EFFECT_STORE)
+            rm->stored_sequence = rm->event_sequence;
+        else if (effect->type == EFFECT_NOTE && effect->level != NOTE_DEBUG)
+            record_note(rm, now, effect);
+    }
+}
+
+void rm_wall(struct rm *rm, struct instant now, uint64_t wall_us)
+{
+    rm->wall_offset_us = (int64_t)wall_us - (int64_t)(now.ns / 1000u);
+}
+
+void rm_stored(struct rm *rm, uint64_t wall_us)
+{
+    for (uint64_t i = rm->stored_sequence + 1; i <= rm->event_sequence; i++) {
+        struct rm_event *event = &rm->event[i % RM_EVENTS_MAX];
+
+        if (event->time_us < wall_us)
+            event->time_us = wall_us;
+    }
+}
+
+const struct rm_event *rm_event(const struct rm *rm, uint64_t sequence)
+{
+    const struct rm_event *event = &rm->event[sequence % RM_EVENTS_MAX];
+
+    return sequence && event->sequence == sequence ? event : NULL;
+}
+
+/* ------------------------------------------------------------------ the core */
+
+/* A server may be ordered to stop when no view needs it: it is no member, and the view without it
+ * stands. */
+static void set_may_stop(struct rm *rm, struct instant now)
+{
+    const struct message_view *current = saved_current(&rm->saved);
+    uint32_t all = (1u << rm->roster.server_count) - 1u;
+
+    if (!current)
+        rm->repair.may_stop = all;
+    else
+        rm->repair.may_stop = view_settled(&rm->view, now) ? all & ~current->members.set : 0;
+}
+
+/* A server that left for its restart may come in again once its old life has ended. */
+static void let_in_again(struct rm *rm)
+{
+    for (uint32_t i = 0; i < rm->roster.server_count; i++)
+        if ((rm->view.leaving >> i & 1u) && !rm->repair.server[i].expected)
+            view_stay(&rm->view, NODE_SERVER(i));
+}
+
+static void go_on(struct rm *rm, struct instant now, struct effects *out)
+{
+    set_may_stop(rm, now);
+    repair_tick(&rm->repair, now, out);
+    command_go_on(rm, now, out);
+    let_in_again(rm);
+}
+
+void rm_receive(struct rm *rm, struct instant now, const struct message *message,
+                struct effects *out)
+{
+    uint32_t first = out->count;
+
+    roster_receive(&rm->roster, now, message, out);
+    if (message->type == MESSAGE_COMMAND && message->from == NODE_OPERATOR)
+        command_begin(rm, now, &message->command, out);
+    view_receive(&rm->view, now, message, out);
+    set_may_stop(rm, now);
+    repair_receive(&rm->repair, now, message, out);
+    go_on(rm, now, out);
+    record_events(rm, now, out, first);
+    rm_check(rm);
+}
+
+void rm_tick(struct rm *rm, struct instant now, struct effects *out)
+{
+    uint32_t first = out->count;
+
+    roster_tick(&rm->roster, now, out);
+    view_tick(&rm->view, now, out);
+    go_on(rm, now, out);
+    record_events(rm, now, out, first);
+    rm_check(rm);
+}
+
+struct instant rm_deadline(const struct rm *rm)
+{
+    struct instant when = instant_min(roster_deadline(&rm->roster), view_deadline(&rm->view));
+
+    when = instant_min(when, repair_deadline(&rm->repair));
+    return instant_min(when, command_deadline(rm));
+}
+
+void rm_check(const struct rm *rm)
+{
+    roster_check(&rm->roster);
+    view_check(&rm->view);
+    repair_check(&rm->repair);
+}
+
+CORE_DEFINE(rm);
