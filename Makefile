@@ -12,7 +12,8 @@ else
 BUILD    ?= build
 endif
 
-PACKAGES = build-essential pkg-config libevent-dev libconfig-dev libcmocka-dev libjansson-dev
+PACKAGES = build-essential pkg-config libevent-dev libconfig-dev libcmocka-dev libjansson-dev \
+           libedit-dev
 TEST_PACKAGES  = $(PACKAGES) redis-tools python3
 CHECK_PACKAGES = $(PACKAGES) clang-format clang-tidy cppcheck
 BENCH_PACKAGES = $(PACKAGES) redis-server redis-tools python3
@@ -81,7 +82,7 @@ $(BUILD)/bin/holdfast-gfd: $(BUILD)/gfd/main.o $(BUILD)/libgfd.a $(BUILD)/libcom
 $(BUILD)/bin/holdfast-rm: $(BUILD)/rm/main.o $(BUILD)/librm.a $(BUILD)/libcommon.a
 	$(call link)
 $(BUILD)/bin/holdfast-client: $(BUILD)/client/main.o $(BUILD)/libclient.a $(BUILD)/libcommon.a
-	$(call link)
+	$(call link,-ledit)
 $(BUILD)/bin/holdfast: $(BUILD)/client/operator_main.o $(BUILD)/libclient.a $(BUILD)/libcommon.a
 	$(call link)
 $(BUILD)/bin/holdfast-sim: $(call objects,tests/simulator) $(BUILD)/tests/simulator/main.o \
@@ -92,6 +93,16 @@ $(BUILD)/bin/holdfast-sim: $(call objects,tests/simulator) $(BUILD)/tests/simula
 $(BUILD)/tests/unit/test_%: $(BUILD)/tests/unit/test_%.o $(BUILD)/librm.a $(BUILD)/libgfd.a \
                             $(BUILD)/liblfd.a $(BUILD)/libserver.a $(BUILD)/libclient.a $(BUILD)/libcommon.a
 	$(call link,-Wl$(comma)--export-dynamic -lcmocka)
+
+# What users link: one object that shows nothing but holdfast_…
+LIBRARY_OBJECTS = $(patsubst %,$(BUILD)/%.o,client/library client/connection client/session \
+                    client/address common/buffer common/error common/resp_read common/resp_reply \
+                    common/resp_write)
+$(BUILD)/libholdfast.a: $(LIBRARY_OBJECTS)
+	$(CC) -r -nostdlib -o $(BUILD)/holdfast.o $^
+	objcopy --wildcard --keep-global-symbol='holdfast_*' $(BUILD)/holdfast.o
+	@rm -f $@
+	ar rcs $@ $(BUILD)/holdfast.o
 
 $(BUILD)/tests/services/%.so: tests/services/%.c
 	@mkdir -p $(@D)
@@ -119,12 +130,13 @@ check: deps-check
 format: deps-check
 	clang-format -i $(C_FILES)
 
-install: all
+install: all $(BUILD)/libholdfast.a
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib $(DESTDIR)$(PREFIX)/include/holdfast \
 	    $(DESTDIR)$(PREFIX)/include/holdfast/common $(DESTDIR)$(PREFIX)/include/holdfast/server \
 	    $(DESTDIR)$(PREFIX)/share/holdfast/configs
 	install -m 755 $(filter-out %-sim,$(BINARIES)) $(DESTDIR)$(PREFIX)/bin
 	install -m 644 client/holdfast.h $(DESTDIR)$(PREFIX)/include
+	install -m 644 $(BUILD)/libholdfast.a $(DESTDIR)$(PREFIX)/lib
 	install -m 644 server/service.h $(DESTDIR)$(PREFIX)/include/holdfast/server
 	install -m 644 common/buffer.h common/bytes.h common/error.h common/resp.h common/limits.h \
 	    common/node.h $(DESTDIR)$(PREFIX)/include/holdfast/common
