@@ -218,7 +218,7 @@ static void test_what_a_server_gets(void **state)
 {
     struct fixture *f = *state;
     char text[256], expected[256];
-    sigset_t all, before;
+    sigset_t all, before; /* 32 and 33 are glibc's own, and ignored */
     pid_t pid;
 
     assert_int_equal(dup2(STDERR_FILENO, INHERITED_FD), INHERITED_FD);
