@@ -12,7 +12,7 @@ _Static_assert(EFFECT_COUNT_MAX >= EFFECTS_PER_SERVER_MAX * SERVER_COUNT_MAX +
                                        EFFECTS_PER_HOST_MAX * HOST_COUNT_MAX,
                "one call may speak of every server and every host");
 
-#define LIST_SIZE (SERVER_COUNT_MAX * (NAME_SIZE + 2u)) /* names with ", " between them */
+#define LIST_SIZE ((size_t)SERVER_COUNT_MAX * (NAME_SIZE + 2u)) /* names with ", " between them */
 
 struct membership_options membership_options_from(const struct config *config)
 {

@@ -347,7 +347,7 @@ static const char *runnable_words(const struct process *process)
 
     if (!run_time_read(process->pid, &run_ns))
         return "running";
-    return (run_ns - process->run_ns) * 2u < STARVED_LOOK_MS * 1000000u
+    return (run_ns - process->run_ns) * 2u < STARVED_LOOK_MS * 1000000ull
                ? "starved of processor time"
                : "busy";
 }

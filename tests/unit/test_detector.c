@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "common/random.h"
 #include "lfd/detector.h"
 #include "tests/unit/story.h"
 
@@ -687,6 +688,129 @@ static void test_idle(void **state)
     assert_true(detector_deadline(&f->detector).ns == INSTANT_NEVER.ns);
 }
 
+/* An edge and a server that do what they may, in any order. */
+struct chaos {
+    struct fixture *f;
+    struct random random;
+    uint32_t pid; /* of s1's process, 0 when there is none */
+    uint32_t pids_used;
+    bool spawning, gfd_linked;
+    uint32_t spawns, adds, deletes;
+};
+
+/* Never a second copy, and no certain death of a process that is there. */
+static void chaos_check(struct chaos *c, const struct effects *effects)
+{
+    for (uint32_t i = 0; i < effects->count; i++) {
+        const struct effect *e = &effects->list[i];
+
+        if (e->type == EFFECT_SPAWN && e->node == S1) {
+            assert_true(c->pid == 0 && !c->spawning);
+            c->spawning = true;
+            c->spawns++;
+        }
+        if (e->type == EFFECT_KILL && e->node == S1)
+            assert_int_not_equal(c->pid, 0);
+        if (e->type != EFFECT_SEND)
+            continue;
+        assert_true(e->node != NODE_GFD || c->gfd_linked);
+        if (e->message.type == MESSAGE_ADD) {
+            assert_int_equal(e->message.add.pid, c->pid);
+            c->adds++;
+        }
+        if (e->message.type == MESSAGE_DELETE && e->message.delete.server == S1 &&
+            e->message.delete.certain) {
+            assert_true(c->pid == 0 || e->message.delete.incarnation != c->pid);
+            c->deletes++;
+        }
+    }
+}
+
+static void chaos_message(struct chaos *c, struct message message)
+{
+    static struct effects effects;
+
+    effects_clear(&effects);
+    detector_receive(&c->f->detector, c->f->story.now, &message, &effects);
+    chaos_check(c, &effects);
+}
+
+static void chaos_exit(struct chaos *c)
+{
+    struct message message = { .type = MESSAGE_EXITED,
+                               .exited = { .server = S1, .pid = c->pid, .known = 1, .signal = 9 } };
+
+    c->pid = 0;
+    chaos_message(c, message);
+}
+
+static void chaos_spawn(struct chaos *c)
+{
+    struct message message = { .type = MESSAGE_SPAWNED, .spawned = { .server = S1 } };
+
+    c->spawning = false;
+    if (random_below(&c->random, 4) > 0)
+        c->pid = ++c->pids_used;
+    message.spawned.pid = c->pid;
+    message.spawned.adopted = c->pid != 0 && random_below(&c->random, 3) == 0;
+    chaos_message(c, message);
+}
+
+/* The incarnation of a server is its pid here; some links and answers are not its own. */
+static void chaos_step(struct chaos *c)
+{
+    uint32_t life = random_below(&c->random, 5) == 0 ? 99999 : c->pid;
+    struct message message = { .from = random_below(&c->random, 3) == 0 ? NODE_GFD : S1 };
+
+    switch (random_below(&c->random, 7)) {
+    case 0:
+        message.type = MESSAGE_LINK_UP;
+        message.link_up = (struct message_link_up){ .incarnation = life, .pid = life };
+        c->gfd_linked |= message.from == NODE_GFD;
+        break;
+    case 1:
+        if (message.from == NODE_GFD)
+            c->gfd_linked = false;
+        message.type = MESSAGE_LINK_DOWN;
+        break;
+    case 2:
+        message.type = MESSAGE_ORDER;
+        message.order = (struct message_order){
+            .server = S1,
+            .action = (uint8_t)(random_below(&c->random, 3) ? ORDER_START : ORDER_STOP)
+        };
+        break;
+    case 3:
+        message.type = MESSAGE_CAUSE;
+        message.cause = (struct message_cause){ .server = S1, .pid = life };
+        break;
+    default:
+        message.type = MESSAGE_HEARTBEAT_OK;
+        message.heartbeat_ok.sequence = c->f->detector.servers[0].heartbeat_count;
+        break;
+    }
+    chaos_message(c, message);
+    if (c->spawning && random_below(&c->random, 2) == 0)
+        chaos_spawn(c);
+    if (c->pid != 0 && random_below(&c->random, 20) == 0)
+        chaos_exit(c);
+}
+
+static void test_any_order(void **state)
+{
+    struct chaos c = { .f = *state, .random = random_seeded(4711) };
+    static struct effects effects;
+
+    for (uint32_t i = 0; i < 50000; i++) {
+        chaos_step(&c);
+        c.f->story.now = instant_add_ms(c.f->story.now, random_below(&c.random, 100));
+        effects_clear(&effects);
+        detector_tick(&c.f->detector, c.f->story.now, &effects);
+        chaos_check(&c, &effects);
+    }
+    assert_true(c.spawns > 100 && c.adds > 100 && c.deletes > 100);
+}
+
 #define STORY(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -724,6 +848,7 @@ int main(void)
         STORY(test_no_progress),
         STORY(test_two_servers),
         STORY(test_idle),
+        STORY(test_any_order),
     };
 
     return cmocka_run_group_tests_name("detector", tests, NULL, NULL);

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "common/random.h"
 #include "gfd/membership.h"
 #include "tests/unit/story.h"
 
@@ -500,6 +501,48 @@ static void test_heartbeats_are_shown(void **state)
                         "send lfd1: heartbeat sequence=2\n");
 }
 
+/* Whatever the lfds and the rm say, in whatever order, the checks hold and the list is that of the
+ * lfds that speak. */
+static void test_any_order(void **state)
+{
+    static const enum message_type types[] = {
+        MESSAGE_LINK_UP,      MESSAGE_LINK_DOWN,    MESSAGE_ADD,   MESSAGE_DELETE,
+        MESSAGE_REGISTERED,   MESSAGE_HEARTBEAT_OK, MESSAGE_ORDER, MESSAGE_START_FAILED,
+        MESSAGE_HEARTBEAT_OK, MESSAGE_ADD,          MESSAGE_VIEW,
+    };
+    static const node_id speakers[] = { LFD1, LFD2, NODE_RM, NODE_LFD(5), S1 };
+    struct fixture *f = *state;
+    struct random random = random_seeded(4711);
+    uint64_t version = 0;
+
+    for (uint32_t i = 0; i < 50000; i++) {
+        struct message message = { .type =
+                                       types[random_below(&random, sizeof types / sizeof types[0])],
+                                   .from = speakers[random_below(&random, sizeof speakers)] };
+        node_id server = NODE_SERVER(random_below(&random, 5));
+
+        if (message.type == MESSAGE_ADD)
+            message.add =
+                (struct message_add){ .server = server, .incarnation = random_below(&random, 4) };
+        else if (message.type == MESSAGE_DELETE)
+            message.delete = (struct message_delete){ .server = server,
+                                                      .incarnation = random_below(&random, 4) };
+        else if (message.type == MESSAGE_HEARTBEAT_OK)
+            message.heartbeat_ok.sequence = f->membership.hosts[0].heartbeat_count;
+        else if (message.type == MESSAGE_ORDER)
+            message.order = (struct message_order){ .server = server, .action = ORDER_START };
+        else if (message.type == MESSAGE_START_FAILED)
+            message.start_failed.server = server;
+        story_message(&f->story, message);
+        f->story.now = instant_add_ms(f->story.now, random_below(&random, 100));
+        story_tick(&f->story);
+        story_skip(&f->story);
+        assert_true(f->membership.version >= version);
+        version = f->membership.version;
+    }
+    assert_true(version > 100);
+}
+
 #define STORY(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -524,6 +567,7 @@ int main(void)
         STORY(test_no_right_to_speak),
         STORY(test_rm_is_down),
         STORY(test_heartbeats_are_shown),
+        STORY(test_any_order),
     };
 
     return cmocka_run_group_tests_name("membership", tests, NULL, NULL);
