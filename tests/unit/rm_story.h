@@ -24,6 +24,8 @@
 #define S4 NODE_SERVER(3)
 #define S5 NODE_SERVER(4)
 
+#define STORY(test) cmocka_unit_test_setup_teardown(test, set_up_story, tear_down_story)
+
 #define STORY_STORED_MAX 8192u
 
 /* Whom the messages go to; exactly one of the two ways is used. */
@@ -230,13 +232,9 @@ static inline void states(struct story *f, uint64_t ms, node_id server, uint64_t
                                          .commit_index = 4 } });
 }
 
-struct journal {
-    uint64_t view, index;
-    bool damaged; /* not intact */
-    uint32_t lease_left_ms;
-};
-
-static inline void reports(struct story *f, uint64_t ms, node_id server, struct journal journal)
+/* Answers the fence: the view and index of its last entry. */
+static inline void report_all(struct story *f, uint64_t ms, node_id server, uint64_t view,
+                              uint64_t index, bool intact, uint32_t lease_left_ms)
 {
     uint64_t incarnation = f->rm.roster.server[node_index(server)].link_incarnation;
 
@@ -244,10 +242,28 @@ static inline void reports(struct story *f, uint64_t ms, node_id server, struct 
             (struct message){ .type = MESSAGE_REPORT,
                               .report = { .number = f->rm.view.number,
                                           .incarnation = incarnation,
-                                          .intact = !journal.damaged,
-                                          .journal_view = journal.view,
-                                          .last_index = journal.index,
-                                          .lease_left_ms = journal.lease_left_ms } });
+                                          .intact = intact,
+                                          .journal_view = view,
+                                          .last_index = index,
+                                          .lease_left_ms = lease_left_ms } });
+}
+
+static inline void reports(struct story *f, uint64_t ms, node_id server, uint64_t view,
+                           uint64_t index)
+{
+    report_all(f, ms, server, view, index, true, 0);
+}
+
+static inline void reports_lease(struct story *f, uint64_t ms, node_id server, uint64_t view,
+                                 uint64_t index, uint32_t lease_left_ms)
+{
+    report_all(f, ms, server, view, index, true, lease_left_ms);
+}
+
+static inline void reports_damaged(struct story *f, uint64_t ms, node_id server, uint64_t view,
+                                   uint64_t index)
+{
+    report_all(f, ms, server, view, index, false, 0);
 }
 
 static inline void activates(struct story *f, uint64_t ms, node_id server, uint64_t number)
@@ -357,7 +373,7 @@ static inline void serve(struct story *f, uint64_t ms)
     begin(f, 0);
     all_arrive(f, 0);
     for (uint32_t i = 0; i < f->options.server_count; i++)
-        reports(f, 0, NODE_SERVER(i), (struct journal){ 0 });
+        reports(f, 0, NODE_SERVER(i), 0, 0);
     activates(f, 1, S1, 1);
     for (uint32_t i = 0; i < f->options.server_count; i++)
         states(f, 1, NODE_SERVER(i), 1, 1);
