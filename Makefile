@@ -95,7 +95,7 @@ $(BUILD)/tests/unit/test_%: $(BUILD)/tests/unit/test_%.o $(BUILD)/librm.a $(BUIL
 	$(call link,-Wl$(comma)--export-dynamic -lcmocka)
 
 # What users link: one object that shows nothing but holdfast_…
-LIBRARY_OBJECTS = $(patsubst %,$(BUILD)/%.o,client/library client/connection client/session \
+LIBRARY_OBJECTS = $(patsubst %,$(BUILD)/%.o,client/library client/channel client/session \
                     client/address common/buffer common/error common/resp_read common/resp_reply \
                     common/resp_write)
 $(BUILD)/libholdfast.a: $(LIBRARY_OBJECTS)

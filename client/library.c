@@ -8,8 +8,8 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "client/channel.h"
 #include "client/clock.h"
-#include "client/connection.h"
 #include "client/session.h"
 #include "common/resp.h"
 
@@ -23,7 +23,7 @@ struct holdfast {
     struct holdfast_options options; /* servers is not kept */
     struct addresses addresses;
     struct session session;
-    struct connection connections[SERVER_COUNT_MAX];
+    struct channel channels[SERVER_COUNT_MAX];
 
     /* Of the call under way. */
     struct bytes *words; /* ONCE_WORDS free ones, then the command's */
@@ -51,12 +51,12 @@ static void tell(struct holdfast *h, uint32_t server, const char *what)
 
 static void send_call(struct holdfast *h, const struct session_effect *effect)
 {
-    struct connection *c = &h->connections[effect->server];
+    struct channel *c = &h->channels[effect->server];
     char id[24];
     char sequence[24];
 
-    if (buffer_size(&c->out) > CONNECTION_UNSENT_BYTES_MAX) {
-        connection_lose(c, "lost: it takes in nothing: %zu bytes wait", buffer_size(&c->out));
+    if (buffer_size(&c->out) > CHANNEL_UNSENT_BYTES_MAX) {
+        channel_lose(c, "lost: it takes in nothing: %zu bytes wait", buffer_size(&c->out));
         return;
     }
     if (effect->sequence == 0) {
@@ -86,11 +86,11 @@ static void perform(struct holdfast *h, const struct session_effects *effects)
 
         switch (effect->type) {
         case SESSION_CONNECT:
-            connection_dial(&h->connections[effect->server], &h->addresses.list[effect->server]);
+            channel_dial(&h->channels[effect->server], &h->addresses.list[effect->server]);
             break;
         case SESSION_CLOSE:
             tell(h, effect->server, "closed: it is silent or does not keep to the protocol");
-            connection_close(&h->connections[effect->server]);
+            channel_close(&h->channels[effect->server]);
             break;
         case SESSION_SEND: send_call(h, effect); break;
         case SESSION_COMPLETE: complete(h, effect); break;
@@ -121,12 +121,12 @@ static void tick(struct holdfast *h)
 
 static void bury(struct holdfast *h, uint32_t server)
 {
-    struct connection *c = &h->connections[server];
+    struct channel *c = &h->channels[server];
 
     tell(h, server, c->reason);
     (void)snprintf(h->reason, sizeof(h->reason), "%s: %s", h->addresses.list[server].name,
                    c->reason);
-    connection_close(c);
+    channel_close(c);
     deliver(h, (struct session_event){ .type = SESSION_DOWN, .server = server });
 }
 
@@ -138,10 +138,10 @@ static void settle(struct holdfast *h)
     while (again) {
         again = false;
         for (uint32_t i = 0; i < h->addresses.count; i++) {
-            struct connection *c = &h->connections[i];
+            struct channel *c = &h->channels[i];
 
-            if (c->stage >= CONNECTION_GREETING)
-                connection_write(c);
+            if (c->stage >= CHANNEL_GREETING)
+                channel_write(c);
             if (!c->lost)
                 continue;
             bury(h, i);
@@ -169,15 +169,15 @@ static enum session_reply classify(struct bytes reply)
 
 static void take_replies(struct holdfast *h, uint32_t server)
 {
-    struct connection *c = &h->connections[server];
-    bool greeting = c->stage == CONNECTION_GREETING;
+    struct channel *c = &h->channels[server];
+    bool greeting = c->stage == CHANNEL_GREETING;
     bool ready = true;
 
-    while (ready && c->stage >= CONNECTION_GREETING) {
+    while (ready && c->stage >= CHANNEL_GREETING) {
         size_t size = 0;
 
-        ready = connection_reply(c, &size);
-        if (greeting && c->stage == CONNECTION_OPEN) {
+        ready = channel_reply(c, &size);
+        if (greeting && c->stage == CHANNEL_OPEN) {
             greeting = false;
             tell(h, server, "connected");
             deliver(h, (struct session_event){ .type = SESSION_UP, .server = server });
@@ -188,7 +188,7 @@ static void take_replies(struct holdfast *h, uint32_t server)
         deliver(h, (struct session_event){
                        .type = SESSION_REPLY, .server = server, .reply = classify(h->incoming) });
         /* A reply that nobody asked for has closed the connection. */
-        if (c->stage != CONNECTION_OPEN)
+        if (c->stage != CHANNEL_OPEN)
             return;
         buffer_consume(&c->in, size);
     }
@@ -196,14 +196,14 @@ static void take_replies(struct holdfast *h, uint32_t server)
 
 static void heed(struct holdfast *h, uint32_t server, short events)
 {
-    struct connection *c = &h->connections[server];
+    struct channel *c = &h->channels[server];
 
-    if (events == 0 || c->stage == CONNECTION_CLOSED)
+    if (events == 0 || c->stage == CHANNEL_CLOSED)
         return;
-    if (c->stage == CONNECTION_DIALLING || (events & POLLOUT))
-        connection_write(c);
-    if (c->stage >= CONNECTION_GREETING && (events & (POLLIN | POLLHUP | POLLERR)) && !c->lost)
-        connection_read(c);
+    if (c->stage == CHANNEL_DIALLING || (events & POLLOUT))
+        channel_write(c);
+    if (c->stage >= CHANNEL_GREETING && (events & (POLLIN | POLLHUP | POLLERR)) && !c->lost)
+        channel_read(c);
     take_replies(h, server);
 }
 
@@ -218,8 +218,8 @@ static void turn(struct holdfast *h, struct instant until)
                              .tv_nsec = (long)(wait_ns % 1000000000u) };
 
     for (uint32_t i = 0; i < h->addresses.count; i++)
-        polled[i] = (struct pollfd){ .fd = h->connections[i].fd,
-                                     .events = connection_interest(&h->connections[i]) };
+        polled[i] =
+            (struct pollfd){ .fd = h->channels[i].fd, .events = channel_interest(&h->channels[i]) };
     if (ppoll(polled, h->addresses.count, &wait, NULL) > 0)
         for (uint32_t i = 0; i < h->addresses.count; i++)
             heed(h, i, polled[i].revents);
@@ -269,7 +269,7 @@ struct holdfast *holdfast_open(const struct holdfast_options *options, char *err
     }
     h->options = *options;
     for (uint32_t i = 0; i < SERVER_COUNT_MAX; i++)
-        connection_init(&h->connections[i]);
+        channel_init(&h->channels[i]);
     if (!options->servers)
         (void)refuse(error, error_size, "no servers given");
     else if (addresses_parse(&h->addresses, options->servers, &failure) != ERROR_NONE)
@@ -289,7 +289,7 @@ void holdfast_close(struct holdfast *h)
     if (!h)
         return;
     for (uint32_t i = 0; i < SERVER_COUNT_MAX; i++)
-        connection_free(&h->connections[i]);
+        channel_free(&h->channels[i]);
     buffer_free(&h->reply);
     free(h->words);
     free(h);
@@ -371,7 +371,7 @@ static enum holdfast_status start(struct holdfast *h, bool once, int argc, const
     *reply = NULL;
     *reply_size = 0;
     h->error[0] = '\0';
-    buffer_clear(&h->reply, CONNECTION_KEEP_BYTES);
+    buffer_clear(&h->reply, CHANNEL_KEEP_BYTES);
     if (!take_words(h, argc, argv, sizes))
         return HOLDFAST_FAILED;
     return run(h, once, reply, reply_size);

@@ -1,4 +1,4 @@
-#include "client/connection.h"
+#include "client/channel.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -13,31 +13,31 @@
 
 #include "common/resp.h"
 
-void connection_init(struct connection *c)
+void channel_init(struct channel *c)
 {
     memset(c, 0, sizeof(*c));
     c->fd = -1;
 }
 
-void connection_free(struct connection *c)
+void channel_free(struct channel *c)
 {
-    connection_close(c);
+    channel_close(c);
     buffer_free(&c->in);
     buffer_free(&c->out);
 }
 
-void connection_close(struct connection *c)
+void channel_close(struct channel *c)
 {
     if (c->fd >= 0)
         (void)close(c->fd); /* nothing is lost by an error here: replies are what counts */
     c->fd = -1;
-    c->stage = CONNECTION_CLOSED;
+    c->stage = CHANNEL_CLOSED;
     c->lost = false;
-    buffer_clear(&c->in, CONNECTION_KEEP_BYTES);
-    buffer_clear(&c->out, CONNECTION_KEEP_BYTES);
+    buffer_clear(&c->in, CHANNEL_KEEP_BYTES);
+    buffer_clear(&c->out, CHANNEL_KEEP_BYTES);
 }
 
-void connection_lose(struct connection *c, const char *format, ...)
+void channel_lose(struct channel *c, const char *format, ...)
 {
     va_list arguments;
 
@@ -49,21 +49,21 @@ void connection_lose(struct connection *c, const char *format, ...)
     va_end(arguments);
 }
 
-static void greet(struct connection *c)
+static void greet(struct channel *c)
 {
-    c->stage = CONNECTION_GREETING;
+    c->stage = CHANNEL_GREETING;
     buffer_append_string(&c->out, "*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n");
 }
 
-void connection_dial(struct connection *c, const struct address *address)
+void channel_dial(struct channel *c, const struct address *address)
 {
     int on = 1;
 
-    assert(c->stage == CONNECTION_CLOSED);
-    c->stage = CONNECTION_DIALLING;
+    assert(c->stage == CHANNEL_CLOSED);
+    c->stage = CHANNEL_DIALLING;
     c->fd = socket(address->socket.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (c->fd < 0) {
-        connection_lose(c, "no socket: %s", strerror(errno));
+        channel_lose(c, "no socket: %s", strerror(errno));
         return;
     }
     /* Without it calls are slower, not wrong. */
@@ -71,17 +71,17 @@ void connection_dial(struct connection *c, const struct address *address)
     if (connect(c->fd, (const struct sockaddr *)&address->socket, address->size) == 0)
         greet(c);
     else if (errno != EINPROGRESS && errno != EINTR) /* interrupted, it goes on by itself */
-        connection_lose(c, "cannot connect: %s", strerror(errno));
+        channel_lose(c, "cannot connect: %s", strerror(errno));
 }
 
-short connection_interest(const struct connection *c)
+short channel_interest(const struct channel *c)
 {
-    if (c->stage == CONNECTION_DIALLING)
+    if (c->stage == CHANNEL_DIALLING)
         return POLLOUT;
     return (short)(POLLIN | (buffer_size(&c->out) > 0 ? POLLOUT : 0));
 }
 
-static void finish_dialling(struct connection *c)
+static void finish_dialling(struct channel *c)
 {
     int failure = 0;
     socklen_t size = sizeof(failure);
@@ -89,16 +89,16 @@ static void finish_dialling(struct connection *c)
     if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &failure, &size) != 0)
         failure = errno;
     if (failure)
-        connection_lose(c, "cannot connect: %s", strerror(failure));
+        channel_lose(c, "cannot connect: %s", strerror(failure));
     else
         greet(c);
 }
 
-void connection_write(struct connection *c)
+void channel_write(struct channel *c)
 {
-    if (c->stage == CONNECTION_DIALLING)
+    if (c->stage == CHANNEL_DIALLING)
         finish_dialling(c);
-    while (!c->lost && c->stage >= CONNECTION_GREETING && buffer_size(&c->out) > 0) {
+    while (!c->lost && c->stage >= CHANNEL_GREETING && buffer_size(&c->out) > 0) {
         ssize_t sent = send(c->fd, buffer_head(&c->out), buffer_size(&c->out), MSG_NOSIGNAL);
 
         if (sent >= 0)
@@ -106,14 +106,14 @@ void connection_write(struct connection *c)
         else if (errno == EAGAIN)
             return;
         else if (errno != EINTR)
-            connection_lose(c, "lost: %s", strerror(errno));
+            channel_lose(c, "lost: %s", strerror(errno));
     }
 }
 
-void connection_read(struct connection *c)
+void channel_read(struct channel *c)
 {
     for (;;) {
-        size_t room = CONNECTION_READ_BYTES;
+        size_t room = CHANNEL_READ_BYTES;
         ssize_t got;
 
         /* A large reply is looked at from its start after each read: fewer, larger reads. */
@@ -123,42 +123,42 @@ void connection_read(struct connection *c)
         if (got > 0)
             buffer_commit(&c->in, (size_t)got);
         else if (got == 0)
-            connection_lose(c, "lost: closed by the server");
+            channel_lose(c, "lost: closed by the server");
         else if (errno != EAGAIN && errno != EINTR)
-            connection_lose(c, "lost: %s", strerror(errno));
-        if (buffer_size(&c->in) > CONNECTION_REPLY_BYTES_MAX)
-            connection_lose(c, "lost: a reply above %zu bytes", CONNECTION_REPLY_BYTES_MAX);
+            channel_lose(c, "lost: %s", strerror(errno));
+        if (buffer_size(&c->in) > CHANNEL_REPLY_BYTES_MAX)
+            channel_lose(c, "lost: a reply above %zu bytes", CHANNEL_REPLY_BYTES_MAX);
         if (c->lost || (got < 0 && errno == EAGAIN) || (got > 0 && (size_t)got < room))
             return;
     }
 }
 
-static bool take_greeting(struct connection *c, size_t size)
+static bool take_greeting(struct channel *c, size_t size)
 {
     const char *text = (const char *)buffer_head(&c->in);
 
     if (text[0] == RESP_ERROR) {
-        connection_lose(c, "lost: HELLO 3 refused: %.*s", (int)(size - 3), text + 1);
+        channel_lose(c, "lost: HELLO 3 refused: %.*s", (int)(size - 3), text + 1);
         return false;
     }
     buffer_consume(&c->in, size);
-    c->stage = CONNECTION_OPEN;
+    c->stage = CHANNEL_OPEN;
     return true;
 }
 
-bool connection_reply(struct connection *c, size_t *size)
+bool channel_reply(struct channel *c, size_t *size)
 {
-    while (c->stage >= CONNECTION_GREETING && buffer_size(&c->in) > 0) {
+    while (c->stage >= CHANNEL_GREETING && buffer_size(&c->in) > 0) {
         struct error error;
         enum resp_status status = resp_measure_reply(buffer_bytes(&c->in), size, &error);
 
         if (status == RESP_BROKEN)
-            connection_lose(c, "lost: %s", error.text);
+            channel_lose(c, "lost: %s", error.text);
         if (status != RESP_READY)
             return false;
         if (*buffer_head(&c->in) == RESP_PUSH)
             buffer_consume(&c->in, *size);
-        else if (c->stage == CONNECTION_OPEN)
+        else if (c->stage == CHANNEL_OPEN)
             return true;
         else if (!take_greeting(c, *size))
             return false;
