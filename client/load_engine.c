@@ -308,6 +308,7 @@ static struct instant intended(const struct engine *e, uint64_t request)
 static bool one_is_due(const struct engine *e)
 {
     const struct load_options *o = e->options;
+    struct instant due;
 
     if (!e->running || e->interrupted || (o->requests > 0 && e->issued >= o->requests))
         return false;
@@ -315,8 +316,9 @@ static bool one_is_due(const struct engine *e)
         return false;
     if (o->rate == 0)
         return !instant_reached(e->now, e->end);
+    due = intended(e, e->issued);
     /* What was due before the end is still issued for a while after it. */
-    return instant_reached(instant_min(e->now, e->end), intended(e, e->issued)) &&
+    return due.ns < e->end.ns && instant_reached(e->now, due) &&
            e->now.ns < instant_add_ms(e->end, o->deadline_ms).ns;
 }
 
