@@ -7,6 +7,26 @@
 
 #define OWN_SLOTS 128u /* of the index by name: a power of two, at least twice the commands */
 
+bool subcommand_fits(struct connection *c, const char *command, const struct subcommand *list,
+                     size_t count, uint32_t argc, const struct bytes *argv)
+{
+    char upper[NAME_SIZE] = { 0 };
+
+    for (size_t i = 0; i < count; i++) {
+        if (!resp_is(argv[1], list[i].name))
+            continue;
+        if (arity_fits(list[i].arity, argc))
+            return true;
+        reply_reject(c, "ERR wrong number of arguments for '%s|%s' command", command, list[i].name);
+        return false;
+    }
+    for (size_t i = 0; command[i] && i + 1 < sizeof upper; i++)
+        upper[i] = (char)(command[i] - 'a' + 'A');
+    reply_reject(c, "ERR unknown subcommand '%.*s'. Try %s HELP.",
+                 (int)(argv[1].size < 128 ? argv[1].size : 128), (const char *)argv[1].data, upper);
+    return false;
+}
+
 static bool handle_ping(struct connection *c, uint32_t argc, const struct bytes *argv)
 {
     if (argc > 2) {
@@ -174,9 +194,12 @@ static bool handle_wait(struct connection *c, uint32_t argc, const struct bytes 
         reply_error(c, "ERR value is not an integer or out of range");
         return true;
     }
-    if (!resp_integer(argv[2], &patience_ms) || patience_ms < 0) {
-        reply_error(c, patience_ms < 0 ? "ERR timeout is negative"
-                                       : "ERR timeout is not an integer or out of range");
+    if (!resp_integer(argv[2], &patience_ms)) {
+        reply_error(c, "ERR timeout is not an integer or out of range");
+        return true;
+    }
+    if (patience_ms < 0) {
+        reply_error(c, "ERR timeout is negative");
         return true;
     }
     if (!connection_barrier(c))
@@ -221,32 +244,32 @@ static bool handle_readonly(struct connection *c, uint32_t argc, const struct by
 /* There are no slow commands to log: whatever is slow is cut into steps. */
 static bool handle_slowlog(struct connection *c, uint32_t argc, const struct bytes *argv)
 {
-    (void)argc;
-    if (resp_is(argv[1], "get")) {
-        resp_write_array(reply_begin(c), 0);
-        reply_end(c);
-    } else if (resp_is(argv[1], "len")) {
+    static const struct subcommand list[] = { { "get", -2 }, { "len", 2 }, { "reset", 2 } };
+
+    if (!SUBCOMMAND_FITS(c, "slowlog", list, argc, argv))
+        return true;
+    if (resp_is(argv[1], "len")) {
         reply_integer(c, 0);
     } else if (resp_is(argv[1], "reset")) {
         reply_ok(c);
     } else {
-        reply_error(c, "ERR unknown subcommand '%.*s'. Try SLOWLOG HELP.",
-                    (int)(argv[1].size < 128 ? argv[1].size : 128), (const char *)argv[1].data);
+        resp_write_array(reply_begin(c), 0);
+        reply_end(c);
     }
     return true;
 }
 
 static bool handle_latency(struct connection *c, uint32_t argc, const struct bytes *argv)
 {
-    (void)argc;
-    if (resp_is(argv[1], "latest") || resp_is(argv[1], "history")) {
-        resp_write_array(reply_begin(c), 0);
-        reply_end(c);
-    } else if (resp_is(argv[1], "reset")) {
+    static const struct subcommand list[] = { { "latest", 2 }, { "history", 3 }, { "reset", -2 } };
+
+    if (!SUBCOMMAND_FITS(c, "latency", list, argc, argv))
+        return true;
+    if (resp_is(argv[1], "reset")) {
         reply_integer(c, 0);
     } else {
-        reply_error(c, "ERR unknown subcommand '%.*s'. Try LATENCY HELP.",
-                    (int)(argv[1].size < 128 ? argv[1].size : 128), (const char *)argv[1].data);
+        resp_write_array(reply_begin(c), 0);
+        reply_end(c);
     }
     return true;
 }
@@ -306,6 +329,17 @@ static bool is_listed(const struct connection *each, uint32_t argc, const struct
         if (resp_integer(argv[i], &id) && (uint64_t)id == each->id)
             return true;
     return argc == 2;
+}
+
+/* Of the types of clients that Redis knows, here all are normal. */
+static bool type_is_known(struct connection *c, struct bytes type)
+{
+    if (resp_is(type, "normal") || resp_is(type, "master") || resp_is(type, "replica") ||
+        resp_is(type, "slave") || resp_is(type, "pubsub"))
+        return true;
+    reply_error(c, "ERR Unknown client type '%.*s'", (int)(type.size < 128 ? type.size : 128),
+                (const char *)type.data);
+    return false;
 }
 
 static void client_list(struct connection *c, uint32_t argc, const struct bytes *argv)
@@ -393,6 +427,8 @@ static bool kill_filter_add(struct connection *c, struct kill_filter *f, struct 
     } else if (resp_is(key, "laddr")) {
         f->local = value;
     } else if (resp_is(key, "type")) {
+        if (!type_is_known(c, value))
+            return false;
         f->none = f->none || !resp_is(value, "normal");
     } else if (resp_is(key, "user")) {
         f->none = f->none || !resp_is(value, "default");
@@ -496,37 +532,15 @@ static void client_getname(struct connection *c)
     reply_end(c);
 }
 
-static const struct {
-    const char *name;
-    int32_t arity;
-} client_subcommands[] = {
+static const struct subcommand client_subcommands[] = {
     { "id", 2 },      { "info", 2 },    { "getname", 2 },  { "setname", 3 },
     { "setinfo", 4 }, { "list", -2 },   { "kill", -3 },    { "reply", 3 },
     { "pause", -3 },  { "unpause", 2 }, { "no-evict", 3 }, { "no-touch", 3 },
 };
 
-/* False, and answered, when there is no such subcommand or it has other arguments. */
-static bool client_checked(struct connection *c, uint32_t argc, const struct bytes *argv)
-{
-    size_t count = sizeof client_subcommands / sizeof client_subcommands[0];
-
-    for (size_t i = 0; i < count; i++) {
-        if (!resp_is(argv[1], client_subcommands[i].name))
-            continue;
-        if (arity_fits(client_subcommands[i].arity, argc))
-            return true;
-        reply_error(c, "ERR wrong number of arguments for 'client|%s' command",
-                    client_subcommands[i].name);
-        return false;
-    }
-    reply_error(c, "ERR unknown subcommand '%.*s'. Try CLIENT HELP.",
-                (int)(argv[1].size < 128 ? argv[1].size : 128), (const char *)argv[1].data);
-    return false;
-}
-
 bool handle_client(struct connection *c, uint32_t argc, const struct bytes *argv)
 {
-    if (!client_checked(c, argc, argv))
+    if (!SUBCOMMAND_FITS(c, "client", client_subcommands, argc, argv))
         return true;
     if (resp_is(argv[1], "id"))
         reply_integer(c, (int64_t)c->id);
@@ -563,21 +577,25 @@ static const struct own_command own_commands[] = {
     { "auth", -2, OWN_FAST, "connection", "Authenticates the connection.", handle_auth },
     { "client", -2, OWN_UNPAUSED, "connection", "Shows and changes client connections.",
       handle_client },
-    { "command", -1, OWN_UNPAUSED, "server", "Describes the commands there are.", handle_command },
-    { "config", -2, 0, "server", "Shows the settings that Redis clients ask for.", handle_config },
+    { "command", -1, OWN_UNPAUSED | OWN_QUEUED, "server", "Describes the commands there are.",
+      handle_command },
+    { "config", -2, OWN_QUEUED, "server", "Shows the settings that Redis clients ask for.",
+      handle_config },
     { "discard", 1, OWN_IN_MULTI | OWN_FAST, "transactions", "Gives up a transaction.",
       handle_discard },
-    { "echo", 2, OWN_FAST, "connection", "Returns the given string.", handle_echo },
+    { "echo", 2, OWN_FAST | OWN_QUEUED, "connection", "Returns the given string.", handle_echo },
     { "exec", 1, OWN_IN_MULTI, "transactions", "Executes all commands of a transaction.",
       handle_exec },
     { "hello", -1, OWN_FAST, "connection", "Handshakes with the server.", handle_hello },
-    { "info", -1, 0, "server", "Tells about the server, its view and its clients.", handle_info },
-    { "latency", -2, 0, "server", "Shows latency events, of which none are kept.", handle_latency },
+    { "info", -1, OWN_QUEUED, "server", "Tells about the server, its view and its clients.",
+      handle_info },
+    { "latency", -2, OWN_QUEUED, "server", "Shows latency events, of which none are kept.",
+      handle_latency },
     { "multi", 1, OWN_IN_MULTI | OWN_FAST, "transactions", "Begins a transaction.", handle_multi },
     { "once", -4, 0, "connection",
       "Executes a command once for a session and sequence, however often it is sent.",
       handle_once },
-    { "ping", -1, OWN_FAST, "connection", "Returns the server's liveliness response.",
+    { "ping", -1, OWN_FAST | OWN_QUEUED, "connection", "Returns the server's liveliness response.",
       handle_ping },
     { "quit", -1, OWN_IN_MULTI | OWN_UNPAUSED | OWN_FAST, "connection", "Closes the connection.",
       handle_quit },
@@ -585,10 +603,11 @@ static const struct own_command own_commands[] = {
       "Lets this server answer reads from committed, possibly older state.", handle_readonly },
     { "readwrite", 1, OWN_FAST, "connection", "Reads are linearizable again.", handle_readonly },
     { "reset", 1, OWN_IN_MULTI | OWN_FAST, "connection", "Resets the connection.", handle_reset },
-    { "role", 1, OWN_FAST, "server", "Returns the replication role.", handle_role },
-    { "select", 2, OWN_FAST, "connection", "Changes the database, of which there is one.",
-      handle_select },
-    { "slowlog", -2, 0, "server", "Shows slow commands, of which none are kept.", handle_slowlog },
+    { "role", 1, OWN_FAST | OWN_QUEUED, "server", "Returns the replication role.", handle_role },
+    { "select", 2, OWN_FAST | OWN_QUEUED, "connection",
+      "Changes the database, of which there is one.", handle_select },
+    { "slowlog", -2, OWN_QUEUED, "server", "Shows slow commands, of which none are kept.",
+      handle_slowlog },
     { "unwatch", 1, OWN_FAST, "transactions", "Forgets about watched keys.", handle_unwatch },
     { "wait", 3, 0, "generic", "Says how many other servers hold this connection's writes.",
       handle_wait },

@@ -198,7 +198,7 @@ static void command_getkeys(struct connection *c, uint32_t argc, const struct by
     struct buffer *out;
     int64_t last;
 
-    if (argc < 3 || !find(c->clients, argv[2], &d)) {
+    if (!find(c->clients, argv[2], &d)) {
         reply_error(c, "ERR Invalid command specified");
         return;
     }
@@ -220,9 +220,15 @@ static void command_getkeys(struct connection *c, uint32_t argc, const struct by
 
 bool handle_command(struct connection *c, uint32_t argc, const struct bytes *argv)
 {
+    static const struct subcommand list[] = {
+        { "count", 2 }, { "docs", -2 }, { "getkeys", -4 }, { "info", -2 }, { "list", -2 },
+    };
+
+    if (argc > 1 && !SUBCOMMAND_FITS(c, "command", list, argc, argv))
+        return true;
     if (argc == 1)
         command_all(c);
-    else if (resp_is(argv[1], "count") && argc == 2)
+    else if (resp_is(argv[1], "count"))
         reply_integer(c, each_command(c->clients, NULL, NULL));
     else if (resp_is(argv[1], "info"))
         command_info(c, argc, argv);
@@ -230,12 +236,7 @@ bool handle_command(struct connection *c, uint32_t argc, const struct bytes *arg
         command_docs(c, argc, argv);
     else if (resp_is(argv[1], "list"))
         command_list(c, argc);
-    else if (resp_is(argv[1], "getkeys"))
-        command_getkeys(c, argc, argv);
     else
-        reply_error(c,
-                    "ERR unknown subcommand or wrong number of arguments for '%.*s'. Try "
-                    "COMMAND HELP.",
-                    (int)(argv[1].size < 128 ? argv[1].size : 128), (const char *)argv[1].data);
+        command_getkeys(c, argc, argv);
     return true;
 }

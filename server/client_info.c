@@ -386,22 +386,22 @@ static void config_get(struct connection *c, uint32_t argc, const struct bytes *
 
 bool handle_config(struct connection *c, uint32_t argc, const struct bytes *argv)
 {
-    if (resp_is(argv[1], "get") && argc > 2) {
+    static const struct subcommand list[] = {
+        { "get", -3 }, { "set", -4 }, { "resetstat", 2 }, { "rewrite", 2 }
+    };
+
+    if (!SUBCOMMAND_FITS(c, "config", list, argc, argv))
+        return true;
+    if (resp_is(argv[1], "get")) {
         config_get(c, argc, argv);
-    } else if (resp_is(argv[1], "resetstat") && argc == 2) {
+    } else if (resp_is(argv[1], "resetstat")) {
         memset(&c->clients->total, 0, sizeof c->clients->total);
         reply_ok(c);
-    } else if (resp_is(argv[1], "set") || resp_is(argv[1], "rewrite")) {
+    } else {
         reply_error(c,
                     "ERR CONFIG SET is not possible here: the settings of all servers stand in "
                     "the cluster's config file, %s",
                     c->clients->options.config->path);
-    } else if (resp_is(argv[1], "get") || resp_is(argv[1], "resetstat")) {
-        reply_error(c, "ERR wrong number of arguments for 'config|%s' command",
-                    resp_is(argv[1], "get") ? "get" : "resetstat");
-    } else {
-        reply_error(c, "ERR unknown subcommand '%.*s'. Try CONFIG HELP.",
-                    (int)(argv[1].size < 128 ? argv[1].size : 128), (const char *)argv[1].data);
     }
     return true;
 }

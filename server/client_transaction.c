@@ -1,8 +1,11 @@
 /* MULTI and WATCH: commands are packed as they come, and travel as one request. */
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "server/clients.h"
+
+#define LOCALS_BYTES_MAX (16u * 1024u * 1024u) /* replies kept for EXEC, before the last one */
 
 struct transaction {
     bool open;   /* between MULTI and EXEC */
@@ -10,13 +13,21 @@ struct transaction {
     bool writes; /* one command at least does */
     uint32_t count;
     struct buffer commands; /* packed */
-    bool broken;            /* a WATCH was not answered with versions: EXEC executes nothing */
-    uint32_t asking;        /* WATCH commands without an answer */
+    uint32_t own_count;
+    struct buffer
+        locals;      /* replies of commands of the connection: struct local and bytes of each */
+    bool broken;     /* a WATCH was not answered with versions: EXEC executes nothing */
+    uint32_t asking; /* WATCH commands without an answer */
     uint32_t key_count;
     uint32_t watched;   /* keys whose versions have come, of key_count */
     struct buffer keys; /* of WATCH, in order: u32 size and bytes of each */
     uint64_t *versions; /* of the first `watched` of them */
     uint32_t versions_capacity;
+};
+
+struct local {
+    uint32_t place; /* among all commands of the transaction, from 0 */
+    uint32_t size;  /* of the reply that follows */
 };
 
 static struct transaction *transaction_of(struct connection *c)
@@ -33,6 +44,7 @@ void transaction_free(struct connection *c)
     if (!t)
         return;
     buffer_free(&t->commands);
+    buffer_free(&t->locals);
     buffer_free(&t->keys);
     free(t->versions);
     free(t);
@@ -46,7 +58,7 @@ bool transaction_open(const struct connection *c)
 
 int32_t transaction_size(const struct connection *c)
 {
-    return transaction_open(c) ? (int32_t)c->transaction->count : -1;
+    return transaction_open(c) ? (int32_t)(c->transaction->count + c->transaction->own_count) : -1;
 }
 
 void transaction_spoil(struct connection *c)
@@ -103,6 +115,84 @@ void transaction_queue(struct connection *c, const struct service_command *comma
     }
     resp_write_string(reply_begin(c), "QUEUED");
     reply_end(c);
+}
+
+bool transaction_queue_own(struct connection *c, const struct own_command *own, uint32_t argc,
+                           const struct bytes *argv)
+{
+    struct transaction *t = c->transaction;
+    struct buffer reply = { 0 };
+    struct local local = { .place = t->count + t->own_count };
+
+    if (buffer_size(&t->locals) > LOCALS_BYTES_MAX) {
+        reply_reject(c, "ERR the transaction is too large");
+        return true;
+    }
+    c->capture = &reply;
+    (void)own->handle(c, argc, argv);
+    c->capture = NULL;
+    local.size = (uint32_t)buffer_size(&reply);
+    buffer_append(&t->locals, &local, sizeof local);
+    buffer_append(&t->locals, buffer_bytes(&reply).data, local.size);
+    buffer_free(&reply);
+    t->own_count++;
+    resp_write_string(reply_begin(c), "QUEUED");
+    reply_end(c);
+    return true;
+}
+
+void transaction_locals_take(struct connection *c, struct buffer *locals)
+{
+    *locals = c->transaction->locals;
+    c->transaction->locals = (struct buffer){ 0 };
+}
+
+void transaction_locals_give(struct connection *c, struct buffer *locals)
+{
+    c->transaction->locals = *locals;
+    *locals = (struct buffer){ 0 };
+}
+
+/* One whole reply from the front of *rest. */
+static struct bytes reply_cut(struct bytes *rest)
+{
+    struct bytes reply = *rest;
+    struct error error;
+    enum resp_status status = resp_measure_reply(*rest, &reply.size, &error);
+
+    assert(status == RESP_READY);
+    (void)status;
+    *rest = bytes_of(rest->data + reply.size, rest->size - reply.size);
+    return reply;
+}
+
+void transaction_merge(struct bytes locals, struct bytes reply, struct buffer *out)
+{
+    struct bytes rest = reply, each;
+    struct resp_value array;
+    struct local local;
+    uint32_t own_count = 0, left;
+
+    for (struct bytes l = locals; l.size > 0; own_count++) {
+        memcpy(&local, l.data, sizeof local);
+        l = bytes_of(l.data + sizeof local + local.size, l.size - sizeof local - local.size);
+    }
+    rest.data += resp_read_value(reply, &array);
+    rest.size -= (size_t)(rest.data - reply.data);
+    left = own_count + (uint32_t)array.integer;
+    buffer_clear(out, CLIENT_READ_BYTES);
+    resp_write_array(out, left);
+    for (uint32_t place = 0; place < left; place++) {
+        if (locals.size > 0)
+            memcpy(&local, locals.data, sizeof local);
+        if (locals.size > 0 && local.place == place) {
+            each = bytes_of(locals.data + sizeof local, local.size);
+            locals = bytes_of(each.data + each.size, locals.size - sizeof local - each.size);
+        } else {
+            each = reply_cut(&rest);
+        }
+        buffer_append(out, each.data, each.size);
+    }
 }
 
 /* False, and the connection is blocked, while an answer to WATCH is under way: it must not come to
@@ -166,6 +256,15 @@ static void reply_none(struct connection *c, const char *reply)
     reply_end(c);
 }
 
+/* Nothing for the server: an empty list, or only what the connection itself has to say. */
+static void reply_locals(struct connection *c)
+{
+    struct buffer *out = reply_begin(c);
+
+    transaction_merge(buffer_bytes(&c->transaction->locals), bytes_string("*0\r\n"), out);
+    reply_end(c);
+}
+
 static bool exec_submit(struct connection *c)
 {
     struct transaction *t = c->transaction;
@@ -197,7 +296,7 @@ bool handle_exec(struct connection *c, uint32_t argc, const struct bytes *argv)
     else if (t->broken)
         reply_none(c, c->resp3 ? "_\r\n" : "*-1\r\n");
     else if (t->count == 0 && t->watched == 0)
-        reply_none(c, "*0\r\n");
+        reply_locals(c);
     else if (!exec_submit(c))
         return false;
     transaction_free(c);

@@ -56,6 +56,7 @@ struct answer {
     bool silent; /* CLIENT REPLY OFF or SKIP */
     bool close;  /* instead of a reply */
     struct buffer reply;
+    struct buffer locals; /* of EXEC: replies of commands that the server does not execute */
 };
 
 enum blocked {
@@ -91,7 +92,8 @@ struct connection {
     bool in_dirty;   /* is in the list of those to look at, at the end of the turn */
     struct connection *next_dirty;
     struct connection *next_blocked, *previous_blocked;
-    struct transaction *transaction;             /* of MULTI or WATCH; NULL without */
+    struct transaction *transaction; /* of MULTI or WATCH; NULL without */
+    struct buffer *capture; /* takes the replies of commands queued by MULTI; NULL otherwise */
     char *name, *library_name, *library_version; /* NULL when not set */
 
     struct instant since, active;
@@ -197,6 +199,7 @@ enum own_flag {
     OWN_IN_MULTI = 1, /* handled at once within MULTI; others are refused there */
     OWN_UNPAUSED = 2, /* handled during CLIENT PAUSE */
     OWN_FAST = 4,
+    OWN_QUEUED = 8, /* can be part of a transaction: has no effect but its reply */
 };
 
 void own_commands_index(struct clients *clients);
@@ -205,6 +208,17 @@ const struct own_command *own_command_list(uint32_t *count);
 
 /* True when argc fits the arity. */
 bool arity_fits(int32_t arity, uint32_t argc);
+
+struct subcommand {
+    const char *name; /* lower case */
+    int32_t arity;    /* counting the command itself */
+};
+/* False, and answered, when argv[1] is none of these, or has other arguments. */
+bool subcommand_fits(struct connection *c, const char *command, const struct subcommand *list,
+                     size_t count, uint32_t argc, const struct bytes *argv);
+
+#define SUBCOMMAND_FITS(c, command, list, argc, argv) \
+    subcommand_fits(c, command, list, sizeof(list) / sizeof((list)[0]), argc, argv)
 
 bool handle_once(struct connection *c, uint32_t argc, const struct bytes *argv);
 bool handle_client(struct connection *c, uint32_t argc, const struct bytes *argv);
@@ -224,6 +238,14 @@ bool transaction_open(const struct connection *c); /* between MULTI and EXEC */
 void transaction_spoil(struct connection *c);      /* a command of it was refused */
 void transaction_queue(struct connection *c, const struct service_command *command, uint32_t argc,
                        const struct bytes *argv);
+/* Queues a command of the connection: its reply is made now and told by EXEC. */
+bool transaction_queue_own(struct connection *c, const struct own_command *own, uint32_t argc,
+                           const struct bytes *argv);
+/* Moves those replies to the answer of EXEC, and back when the server does not take it. */
+void transaction_locals_take(struct connection *c, struct buffer *locals);
+void transaction_locals_give(struct connection *c, struct buffer *locals);
+/* Puts the replies of such commands between those of the server, in place of *out. */
+void transaction_merge(struct bytes locals, struct bytes reply, struct buffer *out);
 void transaction_watched(struct connection *c, enum outcome outcome, struct bytes versions);
 void transaction_free(struct connection *c);
 int32_t transaction_size(const struct connection *c); /* commands queued; -1 outside MULTI */

@@ -110,6 +110,7 @@ static void answers_pop(struct connection *c)
         emit(c, first, buffer_bytes(&first->reply));
     c->answer_bytes -= buffer_size(&first->reply);
     buffer_free(&first->reply);
+    buffer_free(&first->locals);
     c->answer_first = (c->answer_first + 1) & (c->answer_capacity - 1);
     c->answer_count--;
     c->sequence++;
@@ -156,6 +157,14 @@ static struct bytes error_made(struct clients *clients, struct bytes text)
     return buffer_bytes(&clients->reply);
 }
 
+static struct bytes merged(struct clients *clients, const struct answer *answer, struct bytes reply)
+{
+    if (reply.size == 0 || reply.data[0] != RESP_ARRAY)
+        return reply;
+    transaction_merge(buffer_bytes(&answer->locals), reply, &clients->reply);
+    return buffer_bytes(&clients->reply);
+}
+
 void clients_reply(void *context, uint64_t client, enum outcome outcome, struct bytes reply)
 {
     struct connection *c = connection_of(context, client);
@@ -178,6 +187,8 @@ void clients_reply(void *context, uint64_t client, enum outcome outcome, struct 
         reply = error_made(c->clients, reply);
     else if (answer->kind == ANSWER_WATCH && reply.size > 0 && reply.data[0] == RESP_ARRAY)
         reply = bytes_string("+OK\r\n");
+    else if (answer->kind == ANSWER_EXEC && buffer_size(&answer->locals) > 0)
+        reply = merged(c->clients, answer, reply);
     answer_give(c, i, reply);
 }
 
@@ -191,6 +202,11 @@ struct buffer *reply_begin(struct connection *c)
 
 void reply_end(struct connection *c)
 {
+    if (c->capture) {
+        buffer_append(c->capture, buffer_bytes(&c->clients->reply).data,
+                      buffer_size(&c->clients->reply));
+        return;
+    }
     (void)answer_push(c, ANSWER_PLAIN);
     answer_give(c, c->answer_count - 1, buffer_bytes(&c->clients->reply));
 }
@@ -270,18 +286,24 @@ bool connection_submit(struct connection *c, struct server_request *request, enu
 {
     struct clients *clients = c->clients;
     uint32_t sequence = c->sequence + c->answer_count;
+    struct answer *answer;
 
     if (c->answer_count >= CLIENT_UNANSWERED_MAX ||
         !clients->options.accepts(clients->options.context)) {
         become_blocked(c, BLOCKED_FULL);
         return false;
     }
-    (void)answer_push(c, kind);
+    answer = answer_push(c, kind);
+    if (kind == ANSWER_EXEC)
+        transaction_locals_take(c, &answer->locals);
     request->client = handle_make(c, sequence);
     request->stream = (uint32_t)c->id;
     if (clients->options.submit(clients->options.context, request))
         return true;
     c->answer_count--; /* nothing was taken, so nothing was answered either */
+    answer = answer_at(c, c->answer_count);
+    if (kind == ANSWER_EXEC)
+        transaction_locals_give(c, &answer->locals);
     become_blocked(c, BLOCKED_FULL);
     return false;
 }
@@ -386,7 +408,9 @@ static bool command_of_connection(struct connection *c, const struct own_command
         /* One of the service by the same name can be part of it. */
         if (service_command_find(c->clients->options.service, argv[0]))
             return command_of_service(c, argc, argv, 0, 0);
-        reply_reject(c, "ERR Command '%s' is not allowed inside a transaction", own->name);
+        if (own->flags & OWN_QUEUED)
+            return transaction_queue_own(c, own, argc, argv);
+        reply_reject(c, "ERR Command not allowed inside a transaction");
         return true;
     }
     if (!(own->flags & OWN_UNPAUSED) && is_paused(c, false))
@@ -707,8 +731,12 @@ void connection_free(struct connection *c)
     if (c->blocked != BLOCKED_NO)
         become_unblocked(c);
     dirty_drop(c);
-    while (c->answer_count > 0)
-        buffer_free(&answer_at(c, --c->answer_count)->reply);
+    while (c->answer_count > 0) {
+        struct answer *answer = answer_at(c, --c->answer_count);
+
+        buffer_free(&answer->reply);
+        buffer_free(&answer->locals);
+    }
     clients->input_bytes -= c->counted_in;
     clients->output_bytes -= c->counted_out;
     clients->table[c->place] = NULL;
