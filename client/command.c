@@ -9,7 +9,8 @@
 #include "client/print.h"
 #include "common/resp.h"
 
-#define DRAIN_MS 500u
+#define CONNECT_MS 200u
+#define DRAIN_MS   500u
 
 /* What only makes sense on one connection, which the library changes as it needs to. */
 static const char *const refused[] = { "hello",     "reset",      "quit",       "multi",
@@ -33,10 +34,14 @@ bool commander_open(struct commander *c, const struct holdfast_options *options,
     c->client = holdfast_open(options, error, error_size);
     if (c->client)
         c->asker = holdfast_open(&asking, error, error_size);
-    if (c->asker)
-        return true;
-    commander_close(c);
-    return false;
+    if (!c->asker) {
+        commander_close(c);
+        return false;
+    }
+    /* Else the first command would go to whoever is there first, and show no duplicates. */
+    if (verbose)
+        (void)holdfast_connect(c->client, CONNECT_MS);
+    return true;
 }
 
 void commander_close(struct commander *c)

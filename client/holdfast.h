@@ -79,6 +79,10 @@ enum holdfast_status holdfast_call(struct holdfast *holdfast, int argc, const ch
 enum holdfast_status holdfast_read(struct holdfast *holdfast, int argc, const char *const *argv,
                                    const size_t *sizes, const char **reply, size_t *reply_size);
 
+/* Waits up to wait_ms until every server is connected or has refused; returns how many are
+ * connected. Not needed before a call; a call to all goes to those that are connected. */
+uint32_t holdfast_connect(struct holdfast *holdfast, uint32_t wait_ms);
+
 /* Waits up to wait_ms for duplicate replies that are still to come (of calls that went to several
  * servers), so that they are reported; returns how many are still missing. */
 uint32_t holdfast_drain(struct holdfast *holdfast, uint32_t wait_ms);

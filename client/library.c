@@ -389,6 +389,24 @@ enum holdfast_status holdfast_read(struct holdfast *h, int argc, const char *con
     return start(h, false, argc, argv, sizes, reply, reply_size);
 }
 
+static uint32_t count_links(const struct holdfast *h, enum session_link link)
+{
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < h->addresses.count; i++)
+        count += h->session.servers[i].link == link;
+    return count;
+}
+
+uint32_t holdfast_connect(struct holdfast *h, uint32_t wait_ms)
+{
+    struct instant until = instant_add_ms(clock_now(), wait_ms);
+
+    while (count_links(h, SESSION_LINK_CONNECTING) > 0 && !instant_reached(clock_now(), until))
+        turn(h, until);
+    return count_links(h, SESSION_LINK_UP);
+}
+
 static uint32_t missing(const struct holdfast *h)
 {
     uint32_t count = 0;

@@ -139,6 +139,11 @@ static enum error_code check_options(struct load_options *options, struct error 
     if ((uint64_t)options->connections * options->pipeline > LOAD_LANES_MAX)
         return error_set(error, ERROR_USAGE, "--connections times --pipeline is above %u",
                          LOAD_LANES_MAX);
+    if (options->once && options->connections * options->pipeline > LOAD_SESSIONS_MAX)
+        return error_set(error, ERROR_USAGE,
+                         "--once needs a session for each of --connections times --pipeline: at "
+                         "most %u",
+                         LOAD_SESSIONS_MAX);
     if (options->verify && options->value_size < VERIFY_RECORD_SIZE_MIN)
         return error_set(error, ERROR_USAGE, "--verify needs a --value-size of at least %u",
                          VERIFY_RECORD_SIZE_MIN);

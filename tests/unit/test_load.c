@@ -242,6 +242,7 @@ static void test_refused_options(void **state)
     REFUSED("one, all or spread", "--send-to", "some");
     REFUSED("add --once", "--send-to", "all");
     REFUSED("at least 16", "--verify", "--value-size", "8");
+    REFUSED("at most 32768", "--once", "--connections", "1000", "--pipeline", "100");
     REFUSED("above 1000000", "--connections", "100000", "--pipeline", "100");
 }
 
