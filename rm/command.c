@@ -104,8 +104,8 @@ static struct rm_command *unused(struct rm *rm)
     return NULL;
 }
 
-void command_begin(struct rm *rm, struct instant now, const struct message_command *m,
-                   struct effects *out)
+void rm_command_begin(struct rm *rm, struct instant now, const struct message_command *m,
+                      struct effects *out)
 {
     const struct message_view *current = current_of(rm);
     struct rm_command *c;
@@ -280,7 +280,7 @@ static void give_up(struct rm *rm, struct rm_command *c, const char *waits, stru
            out);
 }
 
-void command_go_on(struct rm *rm, struct instant now, struct effects *out)
+void rm_command_go_on(struct rm *rm, struct instant now, struct effects *out)
 {
     for (uint32_t i = 0; i < RM_COMMANDS_MAX; i++) {
         struct rm_command *c = &rm->command[i];
@@ -297,7 +297,7 @@ void command_go_on(struct rm *rm, struct instant now, struct effects *out)
     }
 }
 
-struct instant command_deadline(const struct rm *rm)
+struct instant rm_command_deadline(const struct rm *rm)
 {
     struct instant when = INSTANT_NEVER;
 

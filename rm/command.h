@@ -8,13 +8,13 @@
 
 #include "rm/rm.h"
 
-/* Begins a command. The answer follows now or from command_go_on(). */
-void command_begin(struct rm *rm, struct instant now, const struct message_command *command,
-                   struct effects *out);
+/* Begins a command. The answer follows now or from rm_command_go_on(). */
+void rm_command_begin(struct rm *rm, struct instant now, const struct message_command *command,
+                      struct effects *out);
 
 /* Answers what is done, impossible, or overdue. */
-void command_go_on(struct rm *rm, struct instant now, struct effects *out);
+void rm_command_go_on(struct rm *rm, struct instant now, struct effects *out);
 
-struct instant command_deadline(const struct rm *rm);
+struct instant rm_command_deadline(const struct rm *rm);
 
 #endif

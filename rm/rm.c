@@ -146,7 +146,7 @@ static void go_on(struct rm *rm, struct instant now, struct effects *out)
 {
     set_may_stop(rm, now);
     repair_tick(&rm->repair, now, out);
-    command_go_on(rm, now, out);
+    rm_command_go_on(rm, now, out);
     let_in_again(rm);
 }
 
@@ -157,7 +157,7 @@ void rm_receive(struct rm *rm, struct instant now, const struct message *message
 
     roster_receive(&rm->roster, now, message, out);
     if (message->type == MESSAGE_COMMAND && message->from == NODE_OPERATOR)
-        command_begin(rm, now, &message->command, out);
+        rm_command_begin(rm, now, &message->command, out);
     view_receive(&rm->view, now, message, out);
     set_may_stop(rm, now);
     repair_receive(&rm->repair, now, message, out);
@@ -182,7 +182,7 @@ struct instant rm_deadline(const struct rm *rm)
     struct instant when = instant_min(roster_deadline(&rm->roster), view_deadline(&rm->view));
 
     when = instant_min(when, repair_deadline(&rm->repair));
-    return instant_min(when, command_deadline(rm));
+    return instant_min(when, rm_command_deadline(rm));
 }
 
 void rm_check(const struct rm *rm)
