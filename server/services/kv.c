@@ -4,7 +4,7 @@
 #include "server/services/kv_checkpoint.h"
 #include "server/services/kv_commands.h"
 
-#define UNKNOWN_WORD_BYTES 128 /* of a word that is repeated in an error */
+#define UNKNOWN_WORD_BYTES 128u /* of the words that an error repeats */
 
 static const struct service_command commands[] = {
 #define X(name, handler, ...) { #name, __VA_ARGS__ },
@@ -23,17 +23,27 @@ static const handler handlers[] = {
 #define COMMAND_COUNT (sizeof commands / sizeof commands[0])
 _Static_assert(COMMAND_COUNT == sizeof handlers / sizeof handlers[0], "a handler for each");
 
+/* How much of a word an error repeats. */
+static int shown(struct bytes word, size_t room)
+{
+    return (int)(word.size < room ? word.size : room);
+}
+
+static const char *text_of(struct bytes word)
+{
+    return word.size > 0 ? (const char *)word.data : "";
+}
+
 static void reply_unknown(struct buffer *reply, uint32_t argc, const struct bytes *argv)
 {
     struct buffer rest = { 0 };
 
     for (uint32_t i = 1; i < argc && buffer_size(&rest) < UNKNOWN_WORD_BYTES; i++)
-        buffer_format(&rest, "'%.*s' ", UNKNOWN_WORD_BYTES - (int)buffer_size(&rest),
-                      argv[i].size > 0 ? (const char *)argv[i].data : "");
+        buffer_format(&rest, "'%.*s' ", shown(argv[i], UNKNOWN_WORD_BYTES - buffer_size(&rest)),
+                      text_of(argv[i]));
     resp_write_error(reply, "ERR unknown command '%.*s', with args beginning with: %.*s",
-                     argv[0].size < UNKNOWN_WORD_BYTES ? (int)argv[0].size : UNKNOWN_WORD_BYTES,
-                     argv[0].size > 0 ? (const char *)argv[0].data : "", (int)buffer_size(&rest),
-                     rest.data ? (const char *)buffer_head(&rest) : "");
+                     shown(argv[0], UNKNOWN_WORD_BYTES), text_of(argv[0]), (int)buffer_size(&rest),
+                     text_of(buffer_bytes(&rest)));
     buffer_free(&rest);
 }
 

@@ -125,26 +125,42 @@ void kv_do_keys(struct kv_call *call)
     buffer_free(&keys);
 }
 
-/* The first key after a point that the entry chooses. */
+/* Some key of store->list that is not due, NULL when there is none. */
+static const struct kv_entry *pick(const struct kv_call *call, uint64_t chance)
+{
+    const struct kv_list *list = &call->store->list;
+
+    for (uint32_t i = 0; i < list->count; i++) {
+        const struct kv_entry *e = list->items[(chance + i) % list->count];
+
+        if (!kv_entry_due(e, call->now_ms))
+            return e;
+    }
+    return NULL;
+}
+
+/* A key of the first interval, from a point on that the entry chooses, that has one. */
 void kv_do_randomkey(struct kv_call *call)
 {
     struct kv_store *store = call->store;
-    uint64_t start = kv_mix(call->index, call->time_us) % KV_POINT_END, point = start;
+    uint64_t chance = kv_mix(call->index, call->time_us);
+    uint64_t start = chance % KV_POINT_END, point = start;
+    const struct kv_entry *e = NULL;
     bool wrapped = false;
 
-    for (uint32_t seen = 0; seen <= RANDOM_ATTEMPTS_MAX && !(wrapped && point > start);) {
+    for (uint32_t seen = 0; seen < RANDOM_ATTEMPTS_MAX && !(wrapped && point > start);) {
         point = kv_store_interval(store, point);
-        for (uint32_t i = 0; i < store->list.count; i++, seen++)
-            if (!kv_entry_due(store->list.items[i], call->now_ms)) {
-                resp_write_bulk(call->reply, kv_entry_key(store->list.items[i]));
-                return;
-            }
+        seen += store->list.count;
+        e = pick(call, chance >> 32);
+        if (e || (wrapped && point == KV_POINT_END))
+            break;
         if (point == KV_POINT_END) {
             point = 0;
-            wrapped = !wrapped;
-            if (!wrapped)
-                break;
+            wrapped = true;
         }
     }
-    resp_write_null(call->reply);
+    if (e)
+        resp_write_bulk(call->reply, kv_entry_key(e));
+    else
+        resp_write_null(call->reply);
 }
