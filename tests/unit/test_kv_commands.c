@@ -388,6 +388,32 @@ static void test_values_of_all_sizes(void **state)
     kv_close(&f);
 }
 
+/* Large values that COPY shares part when one of them is written to. */
+static void test_copy_of_large_value(void **state)
+{
+    static char x[5001], y[5001];
+    const struct bytes a = bytes_string("a"), b = bytes_string("b");
+    struct bytes get[] = { bytes_string("GETRANGE"), b, bytes_string("0"), bytes_string("-1") };
+    struct kv_fixture f;
+
+    (void)state;
+    memset(x, 'x', 5000);
+    memset(y, 'y', 5000);
+    kv_open(&f);
+    for (int i = 0; i < 3; i++) {
+        kv_set(&f, a, bytes_string(x));
+        kv_say(&f, "COPY a b REPLACE");
+        if (i == 0)
+            kv_set(&f, a, bytes_string(y));
+        else
+            kv_say(&f, i == 1 ? "APPEND a y" : "SETRANGE a 100 y");
+        kv_call_words(&f, 4, get);
+        assert_memory_equal(buffer_head(&f.reply), "$5000\r\n", 7);
+        assert_memory_equal(buffer_head(&f.reply) + 7, x, 5000);
+    }
+    kv_close(&f);
+}
+
 /* Not the caller's fault to check: a wrong command changes nothing. */
 static void test_malformed(void **state)
 {
@@ -425,12 +451,19 @@ static void test_info(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_set_and_get),    cmocka_unit_test(test_relatives_of_set),
-        cmocka_unit_test(test_numbers),        cmocka_unit_test(test_parts_of_strings),
-        cmocka_unit_test(test_expiry),         cmocka_unit_test(test_keys),
-        cmocka_unit_test(test_scan),           cmocka_unit_test(test_object),
-        cmocka_unit_test(test_match_is_quick), cmocka_unit_test(test_values_of_all_sizes),
-        cmocka_unit_test(test_malformed),      cmocka_unit_test(test_info),
+        cmocka_unit_test(test_set_and_get),
+        cmocka_unit_test(test_relatives_of_set),
+        cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_parts_of_strings),
+        cmocka_unit_test(test_expiry),
+        cmocka_unit_test(test_keys),
+        cmocka_unit_test(test_scan),
+        cmocka_unit_test(test_object),
+        cmocka_unit_test(test_match_is_quick),
+        cmocka_unit_test(test_values_of_all_sizes),
+        cmocka_unit_test(test_copy_of_large_value),
+        cmocka_unit_test(test_malformed),
+        cmocka_unit_test(test_info),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
