@@ -125,7 +125,7 @@ static uint64_t kv_key_version(void *state, struct bytes key)
 
 static bool kv_overdue(void *state, uint64_t time_us)
 {
-    kv_store_release(state, KV_RELEASE_STEP);
+    kv_store_release(state, KV_IDLE_STEP);
     return kv_store_overdue(state, (int64_t)(time_us / 1000));
 }
 

@@ -184,7 +184,7 @@ void kv_store_put(struct kv_store *store, struct kv_key key, struct kv_entry *e,
     if (!e)
         e = create(store, key,
                    room + (expires_ms != KV_NEVER ? sizeof(struct kv_expiry) : 0) +
-                       (blob ? sizeof blob : 0));
+                       (blob ? sizeof(struct kv_blob *) : 0));
     e = rebuild(store, e, blob, room, 0, expires_ms);
     if (room > 0)
         memcpy(kv_entry_inline(e), value.bytes.data, room);

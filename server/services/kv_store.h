@@ -13,9 +13,10 @@
 #include "server/services/kv_table.h"
 
 #define KV_DELETED_SLOTS \
-    16384u                  /* indexes of the last removals, by hash, for WATCH of absent keys */
-#define KV_EXPIRE_STEP  20u /* keys that are due removed at the start of an entry */
-#define KV_RELEASE_STEP 64u /* keys of a flushed table freed in one call */
+    16384u                    /* indexes of the last removals, by hash, for WATCH of absent keys */
+#define KV_EXPIRE_STEP  20u   /* keys that are due removed at the start of an entry */
+#define KV_RELEASE_STEP 64u   /* keys of a flushed table freed in one call */
+#define KV_IDLE_STEP    1024u /* the same when there is nothing else to do */
 
 struct kv_checkpoint;
 struct kv_queued;

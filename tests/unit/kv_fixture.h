@@ -86,7 +86,7 @@ static inline const char *kv_reply_line(struct kv_fixture *f)
 /* Words are separated by one space; "" is an empty word. */
 static inline const char *kv_say(struct kv_fixture *f, const char *words)
 {
-    struct bytes argv[WORDS_MAX];
+    struct bytes argv[WORDS_MAX] = { 0 };
     uint32_t argc = 0;
 
     while (*words) {

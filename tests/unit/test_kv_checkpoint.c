@@ -279,6 +279,48 @@ static void test_same_future(void **state)
     slices_free(s);
 }
 
+/* The table grows or shrinks to many times its size while it is walked. */
+static void resize_within(int before, int after, uint32_t budget)
+{
+    struct slices *s = calloc(1, sizeof *s);
+    struct kv_fixture f, restored;
+    int keys = before;
+    uint64_t digest;
+    char words[64];
+
+    kv_open(&f);
+    for (int i = 0; i < before; i++) {
+        snprintf(words, sizeof words, "SET n%d v", i);
+        kv_say(&f, words);
+    }
+    digest = kv_digest_of(&f);
+    f.service->checkpoint_begin(f.state, 0);
+    while (take_slice(&f, budget, s))
+        for (int i = 0; i < 40 && keys != after; i++) {
+            snprintf(words, sizeof words, keys < after ? "SET n%d v" : "DEL n%d",
+                     keys < after ? keys : keys - 1);
+            kv_say(&f, words);
+            keys += keys < after ? 1 : -1;
+        }
+    f.service->checkpoint_end(f.state);
+    kv_open(&restored);
+    restore_whole(&restored, s, f.index);
+    assert_int_equal(kv_digest_of(&restored), digest);
+    kv_close(&f);
+    kv_close(&restored);
+    slices_free(s);
+}
+
+static void test_resize_within(void **state)
+{
+    (void)state;
+    for (uint32_t budget = 100; budget < 2000; budget += 300) {
+        resize_within(3000, 20, budget);
+        resize_within(3000, 1400, budget);
+        resize_within(500, 9000, budget);
+    }
+}
+
 /* Many keys expire in the same millisecond; both remove the same ones first. */
 static void test_same_order_of_expiry(void **state)
 {
@@ -526,17 +568,12 @@ static void test_wrong_state(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_full_under_writes),
-        cmocka_unit_test(test_chain_of_changes),
-        cmocka_unit_test(test_changes_are_small),
-        cmocka_unit_test(test_same_future),
-        cmocka_unit_test(test_same_order_of_expiry),
-        cmocka_unit_test(test_flush_within),
-        cmocka_unit_test(test_large_values),
-        cmocka_unit_test(test_given_up),
-        cmocka_unit_test(test_nothing),
-        cmocka_unit_test(test_hostile),
-        cmocka_unit_test(test_wrong_state),
+        cmocka_unit_test(test_full_under_writes), cmocka_unit_test(test_chain_of_changes),
+        cmocka_unit_test(test_changes_are_small), cmocka_unit_test(test_same_future),
+        cmocka_unit_test(test_resize_within),     cmocka_unit_test(test_same_order_of_expiry),
+        cmocka_unit_test(test_flush_within),      cmocka_unit_test(test_large_values),
+        cmocka_unit_test(test_given_up),          cmocka_unit_test(test_nothing),
+        cmocka_unit_test(test_hostile),           cmocka_unit_test(test_wrong_state),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -317,7 +317,7 @@ static uint32_t elements(struct bytes array, struct bytes *parts, uint32_t parts
 
 static bool same_set(struct bytes a, struct bytes b)
 {
-    struct bytes x[256], y[256];
+    struct bytes x[256] = { 0 }, y[256] = { 0 };
     uint32_t count = elements(a, x, 256);
 
     if (elements(b, y, 256) != count)
@@ -331,6 +331,8 @@ static bool same_set(struct bytes a, struct bytes b)
 
 static bool same(const struct words *w, struct bytes ours, struct bytes theirs)
 {
+    if (!ours.data || !theirs.data)
+        return false;
     if (bytes_equal(ours, theirs))
         return true;
     if (ours.data[0] == ':' && theirs.data[0] == ':' &&
@@ -438,8 +440,10 @@ static void test_same_as_redis(void **state)
     struct story s;
 
     (void)state;
-    if (!port)
+    if (!port) {
         skip();
+        return;
+    }
     story_open(&s, port, number_from("KV_REDIS_SEED", 1));
     for (uint64_t i = 0; i < rounds; i++)
         for (uint32_t j = 0; j < 200; j++)
