@@ -1012,7 +1012,8 @@ struct instant replica_deadline(const struct replica *r)
         return due;
     if (!r->serving && r->lease_wait.ns > r->ticked.ns)
         due = instant_min(due, r->lease_wait);
-    return instant_min(due, r->mark_due);
+    /* Only those marks are due that tick_mark() would make: a deadline that nothing moves spins. */
+    return r->view.style == STYLE_ACTIVE && r->serving ? instant_min(due, r->mark_due) : due;
 }
 
 /* Requests. */

@@ -194,7 +194,8 @@ struct instant server_deadline(const struct server *s)
         return (struct instant){ 0 };
     if (checkpoints_ready(s))
         return (struct instant){ 0 };
-    if (s->replica.role == ROLE_PRIMARY)
+    /* Only when it can be seen to: a deadline that nothing moves spins. */
+    if (s->replica.serving && replica_way(&s->replica) == REPLICA_APPEND)
         due = instant_min(due, s->overdue_due);
     return due;
 }
@@ -228,6 +229,11 @@ void server_clients_set(struct server *s, uint32_t clients)
 struct machine *server_machine(struct server *s)
 {
     return s->machine;
+}
+
+const struct journal *server_journal(const struct server *s)
+{
+    return &s->journal;
 }
 
 static uint32_t oldest_waiting_ms(const struct server *s, struct instant now)

@@ -89,5 +89,8 @@ void server_status(const struct server *server, struct instant now, struct serve
 /* Client connections now, for the rm's status. */
 void server_clients_set(struct server *server, uint32_t clients);
 struct machine *server_machine(struct server *server);
+/* To look at, for checks. */
+struct journal;
+const struct journal *server_journal(const struct server *server);
 
 #endif
