@@ -1,0 +1,262 @@
+/* checks - what must hold in the cluster, looked at after every turn of a process. Each is named in
+ * README.md with what it would catch. */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "server/journal.h"
+#include "tests/simulator/parts.h"
+
+#define VIEWS_MAX 100000u /* a run that has so many is wrong in itself */
+
+/* Whether two know the same of a view. What only the primary needs is not compared; a server that
+ * has promised a later one names no primary. */
+static bool same_view(const struct message_view *a, const struct message_view *b)
+{
+    return a->number == b->number && a->style == b->style && a->acks == b->acks &&
+           (a->primary == b->primary || b->primary == NODE_NONE) &&
+           a->members.set == b->members.set &&
+           memcmp(a->members.incarnation, b->members.incarnation, sizeof a->members.incarnation) ==
+               0;
+}
+
+/* Whoever speaks of a view speaks of the same one: its number is given once. */
+static void check_view_content(struct process *p, const struct message_view *view)
+{
+    struct checks *k = &p->sim->checks;
+
+    if (view->number == 0)
+        return;
+    if (view->number >= VIEWS_MAX) {
+        sim_fail(p->sim, "%s is in view %llu: too many", node_name(p->node),
+                 (unsigned long long)view->number);
+        return;
+    }
+    if (view->number >= k->view_capacity) {
+        uint64_t capacity = 2 * view->number + 64;
+
+        k->views = memory_grown(k->views, capacity * sizeof *k->views);
+        memset(k->views + k->view_capacity, 0, (capacity - k->view_capacity) * sizeof *k->views);
+        k->view_capacity = capacity;
+    }
+    if (k->views[view->number].number == 0 && view->primary != NODE_NONE)
+        k->views[view->number] = *view;
+    else if (k->views[view->number].number && !same_view(&k->views[view->number], view))
+        sim_fail(p->sim, "%s has a view %llu that differs from another of that number",
+                 node_name(p->node), (unsigned long long)view->number);
+}
+
+static void check_one_primary(struct process *p, const struct server_status *s)
+{
+    if (s->role == ROLE_PRIMARY && s->primary != NODE_NONE && s->primary != p->node)
+        sim_fail(p->sim, "%s leads view %llu, whose primary is %s", node_name(p->node),
+                 (unsigned long long)s->view, node_name(s->primary));
+    if (s->role == ROLE_PRIMARY && !members_has(&s->members, p->node, p->incarnation))
+        sim_fail(p->sim, "%s leads view %llu and is no member of it", node_name(p->node),
+                 (unsigned long long)s->view);
+}
+
+/* In one life, promises and views only grow. */
+static void check_promises_grow(struct process *p, const struct server_status *s)
+{
+    if (s->promised < p->status.promised || s->view < p->status.view || s->view > s->promised)
+        sim_fail(p->sim, "%s went from view %llu, promised %llu, to view %llu, promised %llu",
+                 node_name(p->node), (unsigned long long)p->status.view,
+                 (unsigned long long)p->status.promised, (unsigned long long)s->view,
+                 (unsigned long long)s->promised);
+}
+
+static void check_executed_committed(struct process *p, const struct server_status *s)
+{
+    if (s->executed_index > s->commit_index && !s->restoring)
+        sim_fail(p->sim, "%s executed %llu and knows only %llu as committed", node_name(p->node),
+                 (unsigned long long)s->executed_index, (unsigned long long)s->commit_index);
+}
+
+/* Whether a server holds an entry, in its journal or in its state. */
+static bool holds(const struct process *p, uint64_t index, const struct committed *entry)
+{
+    const struct journal *journal = server_journal(p->server);
+    const struct journal_record *record;
+
+    if (index < journal->first)
+        return true; /* dropped from the journal: then it is in a checkpoint */
+    if (index > journal->last)
+        return false;
+    record = journal_at(journal, index);
+    return record->view == entry->view && record->crc == entry->crc;
+}
+
+/* An entry that the primary takes for committed is held by as many members as acks says. Those that
+ * are dead by now may have held it. */
+static void check_commit_held(struct process *p, const struct server_status *s,
+                              const struct committed *entry)
+{
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < p->sim->options.servers; i++) {
+        struct process *member = sim_process(p->sim, NODE_SERVER(i));
+
+        if (!(s->members.set >> i & 1u))
+            continue;
+        if (member->state != PROCESS_RUNNING || member->incarnation != s->members.incarnation[i] ||
+            holds(member, s->commit_index, entry))
+            count++;
+    }
+    if (count < s->acks)
+        sim_fail(p->sim, "%s committed entry %llu in view %llu, held by %u members of %u",
+                 node_name(p->node), (unsigned long long)s->commit_index,
+                 (unsigned long long)s->view, count, s->acks);
+}
+
+/* The first to commit an entry says what it is; everybody else must agree. */
+static void commit_compare(struct process *p, uint64_t index, const struct committed *entry)
+{
+    struct checks *k = &p->sim->checks;
+
+    if (index > k->committed_capacity) {
+        uint64_t capacity = 2 * index + 1024;
+
+        k->committed = memory_grown(k->committed, capacity * sizeof *k->committed);
+        memset(k->committed + k->committed_capacity, 0,
+               (capacity - k->committed_capacity) * sizeof *k->committed);
+        k->committed_capacity = capacity;
+    }
+    if (k->committed[index - 1].view == 0)
+        k->committed[index - 1] = *entry;
+    else if (k->committed[index - 1].view != entry->view ||
+             k->committed[index - 1].crc != entry->crc)
+        sim_fail(p->sim,
+                 "%s has entry %llu of view %llu committed, another server one of view %llu",
+                 node_name(p->node), (unsigned long long)index, (unsigned long long)entry->view,
+                 (unsigned long long)k->committed[index - 1].view);
+}
+
+static void check_committed(struct process *p, const struct server_status *s)
+{
+    const struct journal *journal = server_journal(p->server);
+    struct committed entry = { 0 };
+    uint64_t from = p->compared + 1;
+    uint64_t to = s->commit_index < journal->last ? s->commit_index : journal->last;
+
+    if (s->commit_index < p->compared) /* it began anew, from a checkpoint */
+        from = journal->first;
+    if (from < journal->first)
+        from = journal->first;
+    for (uint64_t i = from; i <= to; i++) {
+        const struct journal_record *record = journal_at(journal, i);
+
+        entry = (struct committed){ .view = record->view, .crc = record->crc };
+        commit_compare(p, i, &entry);
+    }
+    if (from <= to && to == s->commit_index && s->role == ROLE_PRIMARY)
+        check_commit_held(p, s, &entry);
+    p->compared = s->commit_index;
+}
+
+/* States are equal at equal index, on whatever way they got there. */
+static void check_digest(struct process *p, const struct server_status *s)
+{
+    struct checks *k = &p->sim->checks;
+    uint64_t index = s->executed_index;
+    uint64_t digest;
+
+    if (index == 0 || index == p->status.executed_index || s->restoring)
+        return;
+    if (index > k->digest_capacity) {
+        uint64_t capacity = 2 * index + 1024;
+
+        k->digests = memory_grown(k->digests, capacity * sizeof *k->digests);
+        memset(k->digests + k->digest_capacity, 0,
+               (capacity - k->digest_capacity) * sizeof *k->digests);
+        k->digest_capacity = capacity;
+    }
+    digest = machine_digest(server_machine(p->server)) | 1u;
+    if (k->digests[index - 1] == 0)
+        k->digests[index - 1] = digest;
+    else if (k->digests[index - 1] != digest)
+        sim_fail(p->sim, "the state of %s after entry %llu differs from another's",
+                 node_name(p->node), (unsigned long long)index);
+}
+
+static void check_bounds(struct process *p, const struct server_status *s)
+{
+    if (s->pending_bytes > p->sim->options.pending_bytes_max)
+        sim_fail(p->sim, "%s has %llu bytes of requests pending, the limit is %llu",
+                 node_name(p->node), (unsigned long long)s->pending_bytes,
+                 (unsigned long long)p->sim->options.pending_bytes_max);
+}
+
+void checks_turn(struct process *p)
+{
+    struct server_status s;
+
+    if (!p->server)
+        return;
+    server_status(p->server, process_clock(p), &s);
+    check_view_content(p, &(struct message_view){ .number = s.view,
+                                                  .style = (uint8_t)s.style,
+                                                  .acks = (uint8_t)s.acks,
+                                                  .primary = s.primary,
+                                                  .members = s.members });
+    check_one_primary(p, &s);
+    check_promises_grow(p, &s);
+    check_executed_committed(p, &s);
+    check_committed(p, &s);
+    check_digest(p, &s);
+    check_bounds(p, &s);
+    p->status = s;
+}
+
+void checks_stored(struct sim *sim)
+{
+    struct process *rm = sim_process(sim, NODE_RM);
+    const struct message_view *current = saved_current(&sim->saved);
+
+    for (uint32_t i = 0; i < sim->saved.view_count; i++)
+        check_view_content(rm, &sim->saved.views[i]);
+    if (!current)
+        return;
+    if (current->number < sim->checks.stored_number)
+        sim_fail(sim, "the rm stored view %llu after view %llu",
+                 (unsigned long long)current->number,
+                 (unsigned long long)sim->checks.stored_number);
+    sim->checks.stored_number = current->number;
+}
+
+void checks_forgive(struct sim *sim)
+{
+    struct checks *k = &sim->checks;
+
+    if (k->committed_capacity > 0)
+        memset(k->committed, 0, k->committed_capacity * sizeof *k->committed);
+    if (k->digest_capacity > 0)
+        memset(k->digests, 0, k->digest_capacity * sizeof *k->digests);
+    for (uint32_t i = 0; i < sim->options.servers; i++)
+        sim_process(sim, NODE_SERVER(i))->compared = 0;
+    history_forgive(&sim->history);
+}
+
+/* When all is quiet: the same journal everywhere, and the same state where it is executed. */
+void checks_end(struct sim *sim)
+{
+    const struct process *primary = sim_process(sim, sim_primary(sim));
+
+    for (uint32_t i = 0; i < sim->options.servers && primary; i++) {
+        const struct process *p = sim_process(sim, NODE_SERVER(i));
+
+        if (p->status.journal_index != primary->status.journal_index ||
+            p->status.commit_index != primary->status.commit_index)
+            sim_fail(sim, "at the end %s is at entry %llu of %llu, %s at %llu of %llu",
+                     node_name(p->node), (unsigned long long)p->status.commit_index,
+                     (unsigned long long)p->status.journal_index, node_name(primary->node),
+                     (unsigned long long)primary->status.commit_index,
+                     (unsigned long long)primary->status.journal_index);
+    }
+}
+
+void checks_free(struct sim *sim)
+{
+    free(sim->checks.committed);
+    free(sim->checks.digests);
+    free(sim->checks.views);
+}

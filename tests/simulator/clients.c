@@ -1,0 +1,671 @@
+/* clients - they ask, through lines to servers that carry requests and replies in order, and tell
+ * the history what came of it. Session clients are the client library's own core; plain ones are
+ * any Redis client that gives up when its connection does; readers only read. */
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "common/resp.h"
+#include "tests/simulator/parts.h"
+
+#define MILLISECOND_NS   UINT64_C(1000000)
+#define CALL_DEADLINE_MS 60000u
+#define READ_SHARE       4u  /* one in so many calls of a session client reads */
+#define STALE_SHARE      3u  /* one in so many reads of a reader is content with older state */
+#define NOISE_SHARE      16u /* one in so many plain writes is of another kind */
+
+static void session_timer(void *subject, uint64_t at);
+static void next_call(void *subject, uint64_t calls);
+static void audit_next(void *subject, uint64_t argument);
+static void plain_call(struct client *c);
+
+static struct client *client_of(struct sim *sim, uint32_t index)
+{
+    assert(index < sim->client_count);
+    return &sim->clients[index];
+}
+
+static uint64_t line_delay_ns(struct client *c)
+{
+    const struct sim_options *o = &c->sim->options;
+
+    return 1000u *
+           (o->delay_us_min + random_below(&c->random, o->delay_us_max - o->delay_us_min + 1));
+}
+
+enum letter_type { LETTER_REQUEST, LETTER_REPLY, LETTER_UP, LETTER_CLOSED };
+
+/* What travels on a line; of a connection that is over by then nothing arrives. */
+struct letter {
+    struct client *client;
+    uint32_t server;
+    uint64_t line;
+    uint64_t ticket;
+    enum letter_type type;
+    enum outcome outcome;
+    size_t size;
+    uint8_t bytes[];
+};
+
+static void letter_arrive(void *subject, uint64_t argument);
+
+static struct letter *letter_new(struct client *c, uint32_t server, enum letter_type type,
+                                 size_t size)
+{
+    struct letter *letter = sim_take(c->sim, sizeof *letter + size);
+
+    *letter = (struct letter){
+        .client = c, .server = server, .line = c->lines[server].number, .type = type, .size = size
+    };
+    return letter;
+}
+
+static void letter_send(struct letter *letter)
+{
+    struct client *c = letter->client;
+    struct line *line = &c->lines[letter->server];
+    uint64_t *last = letter->type == LETTER_REQUEST ? &line->out_ns : &line->in_ns;
+    uint64_t at = c->sim->now_ns + line_delay_ns(c);
+
+    if (at < *last)
+        at = *last;
+    *last = at;
+    sim_after(c->sim, at - c->sim->now_ns, letter_arrive, letter, 0);
+}
+
+/* Calls of the session core, and what follows from them. */
+
+static void session_do(struct client *c, const struct session_effects *effects);
+
+static void session_event_give(struct client *c, const struct session_event *event)
+{
+    struct session_effects effects = { 0 };
+
+    session_receive(&c->session, (struct instant){ c->sim->now_ns }, event, &effects);
+    session_do(c, &effects);
+}
+
+static void operation_over(struct client *c)
+{
+    uint64_t wait = 2 * (uint64_t)c->sim->options.think_ms * MILLISECOND_NS;
+
+    c->busy = false;
+    if (c->sim->history.fault[0])
+        sim_fail(c->sim, "%s", c->sim->history.fault);
+    if (c->kind == CLIENT_AUDITOR)
+        sim_after(c->sim, 10 * MILLISECOND_NS, audit_next, c, 0);
+    else
+        sim_after(c->sim, 1 + random_below(&c->random, wait + 1), next_call, c, c->calls);
+}
+
+/* The service's reply to the operation under way. */
+static void operation_answered(struct client *c, struct bytes reply)
+{
+    struct sim *sim = c->sim;
+    struct resp_value value = { 0 };
+    struct error error;
+    size_t used;
+
+    if (resp_measure_reply(reply, &used, &error) != RESP_READY || used != reply.size) {
+        sim_fail(sim, "client %u got what is no reply", c->index);
+        return;
+    }
+    resp_read_value(reply, &value);
+    if (c->operation == 0) { /* noise: whatever it is */
+        operation_over(c);
+        return;
+    }
+    if (c->read && value.type == RESP_NULL)
+        value.text = bytes_of(NULL, 0);
+    else if (value.type != (c->read ? RESP_BULK : RESP_INTEGER)) {
+        sim_fail(sim, "client %u, operation %llu: unexpected reply: %.*s", c->index,
+                 (unsigned long long)c->operation, (int)(reply.size < 200 ? reply.size : 200),
+                 (const char *)reply.data);
+        return;
+    }
+    if (c->kind == CLIENT_AUDITOR)
+        history_final(&sim->history, c->audit_key++, value.text);
+    else if (c->read)
+        history_read(&sim->history, c->operation, value.text, c->stale);
+    else
+        history_appended(&sim->history, c->operation, (uint64_t)value.integer);
+    operation_over(c);
+}
+
+static void operation_failed(struct client *c)
+{
+    if (c->operation && c->kind != CLIENT_AUDITOR)
+        history_not_done(&c->sim->history, c->operation);
+    operation_over(c);
+}
+
+static void operation_unknown(struct client *c)
+{
+    if (c->operation && c->kind != CLIENT_AUDITOR)
+        history_unknown(&c->sim->history, c->operation);
+    operation_over(c);
+}
+
+/* A line: connecting, requests on it, its end. */
+
+static void line_connect(struct client *c, uint32_t server)
+{
+    struct line *line = &c->lines[server];
+    const struct process *p = sim_process(c->sim, NODE_SERVER(server));
+    bool runs = p->state == PROCESS_RUNNING;
+
+    line->number = ++c->sim->line;
+    line->up = false;
+    line->life = p->life;
+    line->open = runs;
+    line->waiting_count = line->owed_count = 0;
+    line->out_ns = line->in_ns = c->sim->now_ns;
+    line->lost_after_ns = UINT64_MAX;
+    letter_send(letter_new(c, server, runs ? LETTER_UP : LETTER_CLOSED, 0));
+}
+
+static uint64_t ticket_new(struct client *c, uint32_t server)
+{
+    struct sim *sim = c->sim;
+
+    if (sim->ticket_count == sim->ticket_capacity) {
+        sim->ticket_capacity = sim->ticket_capacity ? 2 * sim->ticket_capacity : 256;
+        sim->tickets = memory_grown(sim->tickets, sim->ticket_capacity * sizeof *sim->tickets);
+    }
+    sim->tickets[sim->ticket_count] =
+        (struct ticket){ .client = c->index, .server = server, .line = c->lines[server].number };
+    return ++sim->ticket_count;
+}
+
+/* What travels with a request, before its packed bytes. */
+struct request_head {
+    uint64_t session, sequence;
+    uint8_t kind;
+    bool stale;
+};
+
+static void line_request(struct client *c, uint32_t server, uint64_t session, uint64_t sequence)
+{
+    struct line *line = &c->lines[server];
+    size_t size = buffer_size(&c->request);
+    struct request_head head;
+    struct letter *letter = letter_new(c, server, LETTER_REQUEST, sizeof head + size);
+
+    assert(line->up && line->waiting_count < SESSION_PENDING_MAX);
+    memset(&head, 0, sizeof head);
+    head.session = session;
+    head.sequence = sequence;
+    head.kind = c->read ? REQUEST_READ : REQUEST_COMMAND;
+    head.stale = c->stale;
+    memcpy(letter->bytes, &head, sizeof head);
+    memcpy(letter->bytes + sizeof head, buffer_head(&c->request), size);
+    letter->ticket = ticket_new(c, server);
+    line->waiting[line->waiting_count++] = letter->ticket;
+    letter_send(letter);
+}
+
+/* The server's side of a line is over: it drops what it has for it. */
+static void line_forget(struct client *c, uint32_t server)
+{
+    struct line *line = &c->lines[server];
+    struct process *p = sim_process(c->sim, NODE_SERVER(server));
+
+    for (uint32_t i = 0; i < line->owed_count; i++) {
+        struct parcel *parcel = parcel_new(PARCEL_FORGET, NULL, 0);
+
+        parcel->ticket = line->owed[i].ticket;
+        buffer_free(&line->owed[i].reply);
+        if (line->life == p->life && p->state == PROCESS_RUNNING)
+            process_give(p, parcel);
+        else
+            free(parcel);
+    }
+    line->owed_count = 0;
+    line->open = false;
+}
+
+/* The client hangs up. The server hears of it at once, which is as good as later. */
+static void line_close(struct client *c, uint32_t server)
+{
+    struct line *line = &c->lines[server];
+
+    line_forget(c, server);
+    line->number = ++c->sim->line;
+    line->up = false;
+    line->waiting_count = 0;
+}
+
+/* The server's side ends, by itself or with the process: replies under way may be lost, the last of
+ * them. */
+static void line_cut(struct client *c, uint32_t server, bool lose)
+{
+    struct line *line = &c->lines[server];
+
+    if (!line->open)
+        return;
+    line_forget(c, server);
+    if (lose && line->in_ns > c->sim->now_ns && random_below(&c->random, 2) == 0)
+        line->lost_after_ns =
+            c->sim->now_ns + random_below(&c->random, line->in_ns - c->sim->now_ns);
+    letter_send(letter_new(c, server, LETTER_CLOSED, 0));
+}
+
+void clients_server_ended(struct process *server)
+{
+    struct sim *sim = server->sim;
+
+    for (uint32_t i = 0; i < sim->client_count; i++)
+        if (sim->clients[i].lines[node_index(server->node)].life == server->life)
+            line_cut(&sim->clients[i], node_index(server->node), true);
+}
+
+void clients_break(struct sim *sim, uint32_t client, uint32_t server)
+{
+    line_cut(client_of(sim, client), server, true);
+}
+
+/* Requests at the server. */
+
+static struct ticket *ticket_at(struct sim *sim, uint64_t number)
+{
+    assert(number >= 1 && number <= sim->ticket_count);
+    return &sim->tickets[number - 1];
+}
+
+bool clients_request(struct process *p, const struct parcel *parcel)
+{
+    struct ticket *ticket = ticket_at(p->sim, parcel->ticket);
+    struct request_head head;
+    struct server_request request;
+
+    if (parcel->type == PARCEL_FORGET) {
+        ticket->forgotten = true;
+        if (ticket->taken && !ticket->replied)
+            server_forget(p->server, parcel->ticket);
+        return true;
+    }
+    if (ticket->forgotten)
+        return true;
+    memcpy(&head, parcel->bytes, sizeof head);
+    request = (struct server_request){
+        .client = parcel->ticket,
+        .stream = (uint32_t)ticket->line,
+        .kind = head.kind,
+        .stale = head.stale,
+        .session = head.session,
+        .sequence = head.sequence,
+        .request = bytes_of(parcel->bytes + sizeof head, parcel->size - sizeof head),
+    };
+    ticket->taken = true;
+    if (server_submit(p->server, process_clock(p), process_wall_us(p), &request, p->sim->effects))
+        return true;
+    ticket->taken = false;
+    if (ticket->replied)
+        sim_fail(p->sim, "%s answered a request that it did not take", node_name(p->node));
+    return false;
+}
+
+/* Sends the replies whose turn has come, in the order of the requests. */
+static void line_answer(struct client *c, uint32_t server)
+{
+    struct line *line = &c->lines[server];
+
+    while (line->owed_count > 0 && line->owed[0].answered) {
+        struct owed first = line->owed[0];
+        struct letter *letter;
+
+        line->owed_count--;
+        memmove(line->owed, line->owed + 1, line->owed_count * sizeof line->owed[0]);
+        if (first.outcome == OUTCOME_UNKNOWN) {
+            buffer_free(&first.reply);
+            line_cut(c, server, false);
+            return;
+        }
+        letter = letter_new(c, server, LETTER_REPLY, buffer_size(&first.reply));
+        letter->ticket = first.ticket;
+        letter->outcome = first.outcome;
+        if (letter->size > 0)
+            memcpy(letter->bytes, buffer_head(&first.reply), letter->size);
+        buffer_free(&first.reply);
+        letter_send(letter);
+    }
+}
+
+void clients_reply(void *server, uint64_t number, enum outcome outcome, struct bytes reply)
+{
+    struct process *p = server;
+    struct ticket *ticket = ticket_at(p->sim, number);
+    struct client *c = client_of(p->sim, ticket->client);
+    struct line *line = &c->lines[ticket->server];
+
+    if (!ticket->taken || ticket->replied) {
+        sim_fail(p->sim, "%s answered request %llu %s", node_name(p->node),
+                 (unsigned long long)number, ticket->taken ? "twice" : "that it never took");
+        return;
+    }
+    ticket->replied = true;
+    for (uint32_t i = 0; i < line->owed_count; i++)
+        if (line->owed[i].ticket == number) {
+            line->owed[i].answered = true;
+            line->owed[i].outcome = outcome;
+            if (outcome == OUTCOME_NOT_EXECUTED)
+                resp_write_error(&line->owed[i].reply, "%.*s", (int)reply.size,
+                                 (const char *)reply.data);
+            else
+                buffer_append(&line->owed[i].reply, reply.data, reply.size);
+        }
+    line_answer(c, ticket->server);
+}
+
+/* Back at the client. */
+
+static void plain_send(struct client *c)
+{
+    line_request(c, c->server, 0, 0);
+}
+
+static void line_is_up(struct client *c, uint32_t server)
+{
+    c->lines[server].up = true;
+    if (c->kind == CLIENT_SESSION)
+        session_event_give(c, &(struct session_event){ .type = SESSION_UP, .server = server });
+    else if (c->busy && c->server == server)
+        plain_send(c);
+}
+
+static void line_is_down(struct client *c, uint32_t server)
+{
+    struct line *line = &c->lines[server];
+    bool sent = line->waiting_count > 0;
+
+    line->number = ++c->sim->line;
+    line->up = false;
+    line->waiting_count = 0;
+    if (c->kind == CLIENT_SESSION)
+        session_event_give(c, &(struct session_event){ .type = SESSION_DOWN, .server = server });
+    else if (c->busy && c->server == server && sent)
+        operation_unknown(c);
+    else if (c->busy && c->server == server)
+        operation_failed(c);
+}
+
+static void session_reply(struct client *c, uint32_t server, struct bytes reply)
+{
+    struct session_event event = { .type = SESSION_REPLY, .server = server };
+    struct session_effects effects = { 0 };
+
+    if (reply.size > 9 && memcmp(reply.data, "-TRYAGAIN", 9) == 0)
+        event.reply = SESSION_REPLY_TRYAGAIN;
+    else if (reply.size > 12 && memcmp(reply.data, "-SESSIONLOST", 12) == 0)
+        event.reply = SESSION_REPLY_FORGOTTEN;
+    session_receive(&c->session, (struct instant){ c->sim->now_ns }, &event, &effects);
+    for (uint32_t i = 0; i < effects.count; i++)
+        if (effects.list[i].type == SESSION_COMPLETE &&
+            effects.list[i].outcome == SESSION_ANSWERED) {
+            effects.list[i].type = SESSION_DISCARD; /* dealt with here, with the reply at hand */
+            operation_answered(c, reply);
+        }
+    session_do(c, &effects);
+}
+
+static void reply_take(struct client *c, const struct letter *letter)
+{
+    struct line *line = &c->lines[letter->server];
+    struct bytes reply = bytes_of(letter->bytes, letter->size);
+
+    if (line->waiting_count == 0 || line->waiting[0] != letter->ticket) {
+        sim_fail(c->sim, "client %u: a reply of s%u came out of order", c->index,
+                 letter->server + 1);
+        return;
+    }
+    line->waiting_count--;
+    memmove(line->waiting, line->waiting + 1, line->waiting_count * sizeof line->waiting[0]);
+    if (c->kind == CLIENT_SESSION)
+        session_reply(c, letter->server, reply);
+    else if (letter->outcome == OUTCOME_NOT_EXECUTED)
+        operation_failed(c);
+    else
+        operation_answered(c, reply);
+}
+
+/* A request reaches the server, if its side of the line still stands. */
+static void request_arrive(struct client *c, const struct letter *letter)
+{
+    struct line *line = &c->lines[letter->server];
+    struct parcel *parcel;
+
+    if (!line->open)
+        return;
+    parcel = parcel_new(PARCEL_REQUEST, letter->bytes, letter->size);
+    parcel->ticket = letter->ticket;
+    line->owed[line->owed_count++] = (struct owed){ .ticket = letter->ticket };
+    process_give(sim_process(c->sim, NODE_SERVER(letter->server)), parcel);
+}
+
+static void letter_arrive(void *subject, uint64_t argument)
+{
+    struct letter *letter = subject;
+    struct client *c = letter->client;
+    const struct line *line = &c->lines[letter->server];
+
+    (void)argument;
+    if (line->number == letter->line)
+        switch (letter->type) {
+        case LETTER_REQUEST: request_arrive(c, letter); break;
+        case LETTER_UP: line_is_up(c, letter->server); break;
+        case LETTER_CLOSED: line_is_down(c, letter->server); break;
+        case LETTER_REPLY:
+            if (c->sim->now_ns <= line->lost_after_ns)
+                reply_take(c, letter);
+            break;
+        }
+    sim_give_back(c->sim, letter);
+}
+
+/* What the session core wants done. */
+static void session_do(struct client *c, const struct session_effects *effects)
+{
+    uint64_t deadline;
+
+    for (uint32_t i = 0; i < effects->count; i++) {
+        const struct session_effect *effect = &effects->list[i];
+
+        switch (effect->type) {
+        case SESSION_CONNECT: line_connect(c, effect->server); break;
+        case SESSION_CLOSE: line_close(c, effect->server); break;
+        case SESSION_SEND:
+            line_request(c, effect->server, effect->sequence ? effect->id : 0, effect->sequence);
+            break;
+        case SESSION_COMPLETE:
+            if (effect->outcome == SESSION_FAILED)
+                operation_failed(c);
+            else
+                operation_unknown(c);
+            break;
+        case SESSION_DISCARD: break;
+        }
+    }
+    deadline = session_deadline(&c->session).ns;
+    if (deadline == UINT64_MAX || deadline == c->timer_ns)
+        return;
+    c->timer_ns = deadline;
+    sim_after(c->sim, deadline > c->sim->now_ns ? deadline - c->sim->now_ns : 0, session_timer, c,
+              deadline);
+}
+
+static void session_timer(void *subject, uint64_t at)
+{
+    struct client *c = subject;
+    struct session_effects effects = { 0 };
+
+    if (c->timer_ns != at)
+        return;
+    c->timer_ns = 0;
+    session_tick(&c->session, (struct instant){ c->sim->now_ns }, &effects);
+    session_do(c, &effects);
+}
+
+/* What clients ask for. */
+
+static void request_pack(struct client *c, uint32_t words, const char *const *texts)
+{
+    struct bytes argv[4];
+
+    for (uint32_t i = 0; i < words; i++)
+        argv[i] = bytes_string(texts[i]);
+    buffer_clear(&c->request, SIZE_MAX);
+    request_pack_command(&c->request, words, argv);
+}
+
+/* Appends to a key, or reads it. */
+static void operation_choose(struct client *c, uint32_t key, bool read)
+{
+    struct sim *sim = c->sim;
+    char name[16];
+
+    snprintf(name, sizeof name, "k%u", key);
+    c->read = read;
+    c->stale = read && c->kind == CLIENT_READER && sim->options.style == STYLE_ACTIVE &&
+               random_below(&c->random, STALE_SHARE) == 0;
+    c->operation = history_begin(&sim->history, key, !read);
+    if (read)
+        request_pack(c, 2, (const char *const[]){ "get", name });
+    else
+        request_pack(c, 3,
+                     (const char *const[]){ "append", name,
+                                            history_operation(&sim->history, c->operation)->text });
+}
+
+/* Something else than appends, for the state to be of more than one kind. */
+static void noise_choose(struct client *c)
+{
+    char key[16];
+    char value[24];
+
+    snprintf(key, sizeof key, "n%u", (unsigned)random_below(&c->random, 20));
+    snprintf(value, sizeof value, "%llu", (unsigned long long)random_below(&c->random, 1000));
+    c->read = c->stale = false;
+    c->operation = 0;
+    switch (random_below(&c->random, 4)) {
+    case 0: request_pack(c, 4, (const char *const[]){ "psetex", key, "300", value }); break;
+    case 1: request_pack(c, 2, (const char *const[]){ "del", key }); break;
+    case 2: request_pack(c, 3, (const char *const[]){ "set", key, value }); break;
+    default: request_pack(c, 2, (const char *const[]){ "incr", key }); break;
+    }
+}
+
+/* The auditor reads every key once, when all is over; a key again when it got no answer. */
+static void audit_next(void *subject, uint64_t argument)
+{
+    struct client *c = subject;
+    char name[16];
+
+    (void)argument;
+    if (c->audit_key == c->sim->options.keys)
+        return;
+    snprintf(name, sizeof name, "k%u", c->audit_key);
+    request_pack(c, 2, (const char *const[]){ "get", name });
+    c->busy = c->read = true;
+    plain_call(c);
+}
+
+void clients_audit(struct sim *sim)
+{
+    struct client *auditor = client_of(sim, sim->client_count - 1);
+
+    auditor->operation = UINT64_MAX; /* not one of the history's */
+    auditor->audit_key = 0;
+    audit_next(auditor, 0);
+}
+
+bool clients_audited(struct sim *sim)
+{
+    return client_of(sim, sim->client_count - 1)->audit_key == sim->options.keys;
+}
+
+static void plain_call(struct client *c)
+{
+    c->server = (uint32_t)random_below(&c->random, c->sim->options.servers);
+    if (c->lines[c->server].up)
+        plain_send(c);
+    else
+        line_connect(c, c->server);
+}
+
+static void session_call(struct client *c)
+{
+    bool hasty = random_below(&c->random, 8) == 0 && !c->sim->faults_over;
+
+    session_event_give(c, &(struct session_event){
+                              .type = SESSION_CALL,
+                              .once = !c->read,
+                              .deadline_ms = hasty ? 20 + (uint32_t)random_below(&c->random, 500)
+                                                   : CALL_DEADLINE_MS });
+}
+
+static void next_call(void *subject, uint64_t calls)
+{
+    struct client *c = subject;
+    struct sim *sim = c->sim;
+
+    if (c->calls != calls || c->busy || sim->clients_stopped)
+        return;
+    c->busy = true;
+    c->calls++;
+    if (c->kind == CLIENT_PLAIN && random_below(&c->random, NOISE_SHARE) == 0)
+        noise_choose(c);
+    else
+        operation_choose(c, (uint32_t)random_below(&c->random, sim->options.keys),
+                         c->kind == CLIENT_READER || (c->kind == CLIENT_SESSION &&
+                                                      random_below(&c->random, READ_SHARE) == 0));
+    if (c->kind == CLIENT_SESSION)
+        session_call(c);
+    else
+        plain_call(c);
+}
+
+static void client_init(struct sim *sim, enum client_kind kind)
+{
+    struct client *c = &sim->clients[sim->client_count];
+    struct session_options options = { .server_count = sim->options.servers,
+                                       .connect_ms = 1000,
+                                       .try_ms = 100,
+                                       .seed = random_next(&sim->random) };
+
+    assert(sim->client_count < SIM_CLIENT_COUNT_MAX);
+    *c = (struct client){ .sim = sim,
+                          .index = sim->client_count++,
+                          .kind = kind,
+                          .random = random_seeded(random_next(&sim->random)) };
+    if (kind == CLIENT_SESSION) {
+        options.send_to_all = sim_chance(sim, 4) == 0;
+        session_init(&c->session, &options, (struct instant){ 0 });
+        session_do(c, &(struct session_effects){ 0 });
+    }
+    if (kind != CLIENT_AUDITOR)
+        sim_after(sim, 1 + sim_chance(sim, 50 * (uint64_t)MILLISECOND_NS), next_call, c, 0);
+}
+
+void clients_init(struct sim *sim)
+{
+    for (uint32_t i = 0; i < sim->options.session_clients; i++)
+        client_init(sim, CLIENT_SESSION);
+    for (uint32_t i = 0; i < sim->options.plain_clients; i++)
+        client_init(sim, CLIENT_PLAIN);
+    for (uint32_t i = 0; i < sim->options.readers; i++)
+        client_init(sim, CLIENT_READER);
+    client_init(sim, CLIENT_AUDITOR);
+}
+
+void clients_free(struct sim *sim)
+{
+    for (uint32_t i = 0; i < sim->client_count; i++) {
+        struct client *c = &sim->clients[i];
+
+        buffer_free(&c->request);
+        for (uint32_t s = 0; s < sim->options.servers; s++)
+            for (uint32_t k = 0; k < c->lines[s].owed_count; k++)
+                buffer_free(&c->lines[s].owed[k].reply);
+    }
+    free(sim->tickets);
+}

@@ -1,0 +1,322 @@
+/* edges - what the daemons do around their cores: start and end processes, keep what must be kept.
+ */
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "server/services/kv.h"
+#include "tests/simulator/parts.h"
+
+#define MILLISECOND_NS     UINT64_C(1000000)
+#define SIGNAL_TERMINATE   15u
+#define SIGNAL_KILL        9u
+#define SPAWN_FAILS_ONE_IN 50u /* while there are faults */
+
+static void local_give(struct process *p, const struct message *message)
+{
+    process_give(p, parcel_new(PARCEL_LOCAL, message, sizeof *message));
+}
+
+static struct process *lfd_of(struct process *server)
+{
+    return sim_process(server->sim, NODE_LFD(server->host));
+}
+
+static void server_open(struct process *p)
+{
+    const struct sim_options *o = &p->sim->options;
+    struct server_options options = {
+        .self = p->node,
+        .incarnation = p->incarnation,
+        .service = kv_service(),
+        .server_count = o->servers,
+        .lease_ms = o->lease_ms,
+        .checkpoint_interval_ms = o->checkpoint_interval_ms,
+        .suspect_after_ms = o->suspect_after_ms,
+        .journal_bytes_max = o->journal_bytes_max,
+        .pending_bytes_max = o->pending_bytes_max,
+        .seed = random_next(&p->sim->random),
+        .reply = clients_reply,
+        .context = p,
+    };
+
+    p->server = server_new(&options, process_clock(p));
+    p->core = server_core(p->server);
+    p->compared = 0;
+    p->status = (struct server_status){ 0 };
+}
+
+static void spawned_tell(struct process *lfd, const struct process *server, bool adopted)
+{
+    local_give(lfd,
+               &(struct message){
+                   .type = MESSAGE_SPAWNED,
+                   .spawned = { .server = server->node, .pid = server->pid, .adopted = adopted } });
+}
+
+/* An lfd finds what runs on its host already. */
+static void lfd_open(struct process *p)
+{
+    struct detector_options options = detector_options_from(&p->sim->config, p->node);
+
+    p->detector = memory_zeroed(1, sizeof *p->detector);
+    detector_init(p->detector, &options, process_clock(p));
+    p->core = detector_core(p->detector);
+    for (uint32_t i = 0; i < p->sim->options.servers; i++) {
+        const struct process *server = sim_process(p->sim, NODE_SERVER(i));
+
+        if (server->host == p->host && server->state != PROCESS_DOWN)
+            spawned_tell(p, server, true);
+    }
+}
+
+static void gfd_open(struct process *p)
+{
+    struct membership_options options = membership_options_from(&p->sim->config);
+
+    p->membership = memory_zeroed(1, sizeof *p->membership);
+    membership_init(p->membership, &options, process_clock(p));
+    p->core = membership_core(p->membership);
+}
+
+static void rm_open(struct process *p)
+{
+    struct rm_options options = { 0 };
+    struct error error;
+
+    rm_options_set(&options, &p->sim->config);
+    options.seed = random_next(&p->sim->random);
+    if (p->stored_any)
+        options.stored = buffer_bytes(&p->stored);
+    if (rm_stored_check(&options, &error) != ERROR_NONE) {
+        sim_fail(p->sim, "the rm refuses what it stored: %s", error.text);
+        return;
+    }
+    p->rm = memory_zeroed(1, sizeof *p->rm);
+    rm_init(p->rm, &options, process_clock(p));
+    rm_wall(p->rm, process_clock(p), process_wall_us(p));
+    p->core = rm_core(p->rm);
+}
+
+/* A server's edge answers heartbeats itself, with what its status is. */
+static void heartbeat_answer(struct process *p, const struct message *message, struct effects *out)
+{
+    struct server_status status;
+
+    server_status(p->server, process_clock(p), &status);
+    effects_send(
+        out, message->from,
+        (struct message){ .type = MESSAGE_HEARTBEAT_OK,
+                          .heartbeat_ok = { .sequence = message->heartbeat.sequence,
+                                            .turn = p->turn_number,
+                                            .journal_index = status.journal_index,
+                                            .commit_index = status.commit_index,
+                                            .oldest_waiting_ms = status.oldest_waiting_ms } });
+}
+
+void edge_receive(struct process *p, const struct message *message, struct effects *out)
+{
+    if (p->server && message->type == MESSAGE_HEARTBEAT)
+        heartbeat_answer(p, message, out);
+    else
+        p->core.receive(p->core.self, process_clock(p), message, out);
+}
+
+void edge_open(struct process *p)
+{
+    if (node_is_server(p->node))
+        server_open(p);
+    else if (node_is_lfd(p->node))
+        lfd_open(p);
+    else if (p->node == NODE_GFD)
+        gfd_open(p);
+    else
+        rm_open(p);
+}
+
+void edge_close(struct process *p)
+{
+    server_free(p->server);
+    free(p->detector);
+    free(p->membership);
+    free(p->rm);
+    p->server = NULL;
+    p->detector = NULL;
+    p->membership = NULL;
+    p->rm = NULL;
+}
+
+static void start_server(void *subject, uint64_t life)
+{
+    struct process *p = subject;
+
+    if (p->life == life && p->state == PROCESS_STARTING)
+        process_start(p);
+}
+
+static void spawn(struct process *lfd, struct process *server)
+{
+    struct sim *sim = lfd->sim;
+    struct message failed = { .type = MESSAGE_SPAWNED, .spawned = { .server = server->node } };
+
+    if (server->state != PROCESS_DOWN) {
+        spawned_tell(lfd, server, true);
+        return;
+    }
+    if (sim->options.faults_ms > 0 && !sim->faults_over &&
+        sim_chance(sim, SPAWN_FAILS_ONE_IN) == 0) {
+        snprintf(failed.spawned.cause, sizeof failed.spawned.cause, "fork: out of memory");
+        local_give(lfd, &failed);
+        return;
+    }
+    server->state = PROCESS_STARTING;
+    server->life++;
+    server->pid = ++sim->pid;
+    server->parent_life = lfd->life;
+    spawned_tell(lfd, server, false);
+    sim_after(sim, sim_between(sim, 1, 20) * MILLISECOND_NS, start_server, server, server->life);
+}
+
+static void killed(void *subject, uint64_t life)
+{
+    struct process *p = subject;
+
+    if (p->life == life)
+        process_end(p, SIGNAL_KILL, 0);
+}
+
+/* Asked to end, it does, unless it is stopped: then when it goes on. */
+static void terminated(void *subject, uint64_t life)
+{
+    struct process *p = subject;
+
+    if (p->life != life)
+        return;
+    if (p->sim->now_ns < p->paused_until_ns)
+        sim_after(p->sim, p->paused_until_ns - p->sim->now_ns, terminated, p, life);
+    else
+        process_end(p, 0, 0);
+}
+
+static void cause_tell(void *subject, uint64_t life)
+{
+    struct process *server = subject;
+    struct process *lfd = lfd_of(server);
+    struct message message = { .type = MESSAGE_CAUSE,
+                               .cause = { .server = server->node, .pid = server->pid } };
+
+    if (server->life != life || lfd->state != PROCESS_RUNNING)
+        return;
+    snprintf(message.cause.cause, sizeof message.cause.cause, "%s",
+             server->sim->now_ns < server->paused_until_ns ? "stopped" : "running");
+    local_give(lfd, &message);
+}
+
+static void signal_send(struct process *server, uint32_t number)
+{
+    struct sim *sim = server->sim;
+
+    if (server->state == PROCESS_DOWN)
+        return;
+    if (number == 0)
+        sim_after(sim, sim_between(sim, 50, 2000) * 1000, cause_tell, server, server->life);
+    else if (number == SIGNAL_TERMINATE)
+        sim_after(sim, sim_between(sim, 1, 5) * MILLISECOND_NS, terminated, server, server->life);
+    else
+        sim_after(sim, sim_between(sim, 10, 100) * 1000, killed, server, server->life);
+}
+
+static void store(struct process *rm, struct bytes data)
+{
+    struct sim *sim = rm->sim;
+    struct rm_options options = { 0 };
+    struct error error;
+
+    rm_options_set(&options, &sim->config);
+    saved_init(&sim->saved, &options.policy, options.server_count);
+    buffer_clear(&rm->stored, SIZE_MAX);
+    buffer_append(&rm->stored, data.data, data.size);
+    rm->stored_any = true;
+    if (saved_load(&sim->saved, buffer_bytes(&rm->stored), &error) != ERROR_NONE) {
+        sim_fail(sim, "the rm stores what it cannot load: %s", error.text);
+        return;
+    }
+    sim->saved_any = true;
+    rm_stored(rm->rm, process_wall_us(rm));
+    checks_stored(sim);
+}
+
+void edge_perform(struct process *p, const struct effect *effect)
+{
+    switch (effect->type) {
+    case EFFECT_SPAWN: spawn(p, sim_process(p->sim, effect->node)); break;
+    case EFFECT_KILL: signal_send(sim_process(p->sim, effect->node), effect->number); break;
+    case EFFECT_STORE: store(p, effect->data); break;
+    case EFFECT_ANSWER:
+        sim_trace(p->sim, p->node, "answers: %s: %s", effect->number ? "done" : "refused",
+                  effect->text);
+        break;
+    default:
+        sim_fail(p->sim, "%s asks its edge for what it should not: effect %u", node_name(p->node),
+                 (unsigned)effect->type);
+        break;
+    }
+}
+
+void edge_noted(struct process *p, const struct effect *note)
+{
+    if (note->level != NOTE_DEBUG || p->sim->options.trace_messages)
+        sim_trace(p->sim, p->node, "%s", note->text);
+    if (p->node == NODE_RM && strstr(note->text, "data would be lost"))
+        p->sim->loss_waits++;
+}
+
+struct exit_note {
+    struct process *lfd;
+    uint64_t lfd_life;
+    struct message message;
+};
+
+static void exited_tell(void *subject, uint64_t argument)
+{
+    struct exit_note *note = subject;
+
+    (void)argument;
+    if (note->lfd->life == note->lfd_life)
+        local_give(note->lfd, &note->message);
+    sim_give_back(note->lfd->sim, note);
+}
+
+static void launch(void *subject, uint64_t life)
+{
+    struct process *p = subject;
+
+    if (p->life == life && p->state == PROCESS_DOWN)
+        process_start(p);
+}
+
+/* Who hears of the end of a process: of a server its lfd, of all others the launcher. */
+void edge_exited(struct process *p, uint8_t signal, uint8_t status)
+{
+    struct sim *sim = p->sim;
+    struct process *lfd;
+    struct exit_note *note;
+
+    if (!node_is_server(p->node)) {
+        sim_after(sim, sim_between(sim, 5, 300) * MILLISECOND_NS, launch, p, p->life);
+        return;
+    }
+    lfd = lfd_of(p);
+    if (lfd->state != PROCESS_RUNNING)
+        return;
+    note = sim_take(sim, sizeof *note);
+    note->lfd = lfd;
+    note->lfd_life = lfd->life;
+    note->message = (struct message){ .type = MESSAGE_EXITED,
+                                      .exited = { .server = p->node,
+                                                  .pid = p->pid,
+                                                  .known = p->parent_life == lfd->life,
+                                                  .signal = signal,
+                                                  .status = status } };
+    sim_after(sim, sim_between(sim, 50, 500) * 1000, exited_tell, note, 0);
+}

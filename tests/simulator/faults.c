@@ -1,0 +1,212 @@
+/* faults - draws them, and keeps to what acks allows for: as long as no more is lost at one time
+ * than the rule of elections can bear, nothing acknowledged may be lost. */
+#include "tests/simulator/faults.h"
+
+#include <assert.h>
+
+#include "tests/simulator/parts.h"
+
+#define MILLISECOND_NS UINT64_C(1000000)
+
+static void fault(void *subject, uint64_t argument);
+
+/* A server that will live on as far as the faults know. */
+static bool unharmed(const struct process *p, uint64_t incarnation)
+{
+    return p->state == PROCESS_RUNNING && p->incarnation == incarnation && p->doom == 0 &&
+           p->paused_until_ns <= p->sim->now_ns;
+}
+
+bool sim_can_spare(struct sim *sim, node_id server)
+{
+    for (uint32_t i = 0; i < sim->saved.view_count && sim->saved_any; i++) {
+        const struct message_view *view = &sim->saved.views[i];
+        uint32_t count = 0;
+
+        for (uint32_t s = 0; s < sim->options.servers; s++)
+            if ((view->members.set >> s & 1u) && NODE_SERVER(s) != server &&
+                unharmed(sim_process(sim, NODE_SERVER(s)), view->members.incarnation[s]))
+                count++;
+        if (members_has(&view->members, server, sim_process(sim, server)->incarnation) &&
+            count < members_count(&view->members) - view->acks + 1)
+            return false;
+    }
+    return true;
+}
+
+static node_id any_server(struct sim *sim)
+{
+    return NODE_SERVER(sim_chance(sim, sim->options.servers));
+}
+
+static node_id any_lfd(struct sim *sim)
+{
+    return NODE_LFD(sim_chance(sim, sim->options.hosts));
+}
+
+/* A process that is not a server. */
+static node_id any_other(struct sim *sim)
+{
+    switch (sim_chance(sim, 3)) {
+    case 0: return NODE_RM;
+    case 1: return NODE_GFD;
+    default: return any_lfd(sim);
+    }
+}
+
+/* Dies now, or after carrying out a few more effects: between a store and what must follow it, say.
+ */
+static void crash(struct sim *sim, node_id node)
+{
+    struct process *p = sim_process(sim, node);
+
+    if (p->state == PROCESS_DOWN || (node_is_server(node) && !sim_can_spare(sim, node)))
+        return;
+    if (p->state == PROCESS_RUNNING && sim_chance(sim, 2) == 0) {
+        p->doom = 1 + (uint32_t)sim_chance(sim, 12);
+        sim_trace(sim, node, "will die after %u effects", p->doom);
+    } else {
+        sim_crash(sim, node);
+    }
+}
+
+static void pause_server(struct sim *sim)
+{
+    node_id node = any_server(sim);
+    uint32_t patience = sim->options.suspect_after_ms;
+
+    if (sim_chance(sim, 2) == 0)
+        sim_pause(sim, node, 1 + (uint32_t)sim_chance(sim, patience / 3));
+    else if (sim_can_spare(sim, node))
+        sim_pause(sim, node, patience / 2 + (uint32_t)sim_chance(sim, 3 * (uint64_t)patience));
+}
+
+/* Two that have a link, for the most part. */
+static void any_pair(struct sim *sim, node_id *a, node_id *b)
+{
+    *a = any_server(sim);
+    switch (sim_chance(sim, 6)) {
+    case 0: *b = NODE_RM; break;
+    case 1:
+        *a = NODE_GFD;
+        *b = NODE_RM;
+        break;
+    case 2:
+        *a = any_lfd(sim);
+        *b = NODE_GFD;
+        break;
+    default: *b = any_server(sim); break;
+    }
+}
+
+static void healed(void *subject, uint64_t argument)
+{
+    (void)argument;
+    sim_heal(subject);
+}
+
+static void cut(struct sim *sim, enum fault_kind kind)
+{
+    node_id a;
+    node_id b;
+
+    any_pair(sim, &a, &b);
+    if (kind == FAULT_ISOLATE_HOST)
+        sim_isolate_host(sim, (uint32_t)sim_chance(sim, sim->options.hosts));
+    else if (a != b && kind == FAULT_CUT_PAIR)
+        sim_cut(sim, a, b);
+    else if (a != b && sim_chance(sim, 2) == 0)
+        sim_cut_one_way(sim, a, b);
+    else if (a != b)
+        sim_cut_one_way(sim, b, a);
+    sim_after(sim, sim_between(sim, 5, 4000) * MILLISECOND_NS, healed, sim, 0);
+}
+
+static void break_link(struct sim *sim)
+{
+    node_id a;
+    node_id b;
+
+    any_pair(sim, &a, &b);
+    if (a != b)
+        sim_break(sim, a, b);
+}
+
+static void fault_do(struct sim *sim, enum fault_kind kind)
+{
+    node_id primary = sim_primary(sim);
+
+    switch (kind) {
+    case FAULT_CRASH_SERVER: crash(sim, any_server(sim)); break;
+    case FAULT_CRASH_PRIMARY:
+        if (primary != NODE_NONE)
+            crash(sim, primary);
+        break;
+    case FAULT_CRASH_LFD: crash(sim, any_lfd(sim)); break;
+    case FAULT_CRASH_GFD: crash(sim, NODE_GFD); break;
+    case FAULT_CRASH_RM: crash(sim, NODE_RM); break;
+    case FAULT_PAUSE_SERVER: pause_server(sim); break;
+    case FAULT_PAUSE_OTHER:
+        sim_pause(sim, any_other(sim), 1 + (uint32_t)sim_chance(sim, 1500));
+        break;
+    case FAULT_BREAK_LINK: break_link(sim); break;
+    case FAULT_CUT_PAIR:
+    case FAULT_CUT_ONE_WAY:
+    case FAULT_ISOLATE_HOST: cut(sim, kind); break;
+    case FAULT_BREAK_CLIENT:
+        clients_break(sim, (uint32_t)sim_chance(sim, sim->client_count),
+                      (uint32_t)sim_chance(sim, sim->options.servers));
+        break;
+    case FAULT_SWITCHOVER: sim_command(sim, COMMAND_SWITCHOVER, any_server(sim)); break;
+    case FAULT_RESTART: sim_command(sim, COMMAND_RESTART, any_server(sim)); break;
+    case FAULT_STYLE:
+        sim_command(sim, sim_chance(sim, 2) ? COMMAND_STYLE_ACTIVE : COMMAND_STYLE_PASSIVE,
+                    NODE_NONE);
+        break;
+    case FAULT_HEAL: sim_heal(sim); break;
+    case FAULT_COUNT: break;
+    }
+}
+
+static enum fault_kind kind_drawn(struct sim *sim)
+{
+    uint64_t sum = 0;
+    uint64_t at;
+
+    for (uint32_t i = 0; i < FAULT_COUNT; i++)
+        sum += sim->options.fault_weight[i];
+    if (sum == 0)
+        return FAULT_HEAL;
+    at = sim_chance(sim, sum);
+    for (uint32_t i = 0; i < FAULT_COUNT; i++) {
+        if (at < sim->options.fault_weight[i])
+            return (enum fault_kind)i;
+        at -= sim->options.fault_weight[i];
+    }
+    return FAULT_HEAL;
+}
+
+static void fault_later(struct sim *sim)
+{
+    sim_after(sim, sim_chance(sim, 2 * (uint64_t)sim->options.fault_every_ms * MILLISECOND_NS),
+              fault, sim, 0);
+}
+
+static void fault(void *subject, uint64_t argument)
+{
+    struct sim *sim = subject;
+
+    (void)argument;
+    if (sim->faults_over)
+        return;
+    fault_do(sim, kind_drawn(sim));
+    /* Troubles seldom come alone. */
+    if (sim_chance(sim, 3) == 0)
+        fault_do(sim, kind_drawn(sim));
+    fault_later(sim);
+}
+
+void faults_begin(struct sim *sim)
+{
+    fault_later(sim);
+}

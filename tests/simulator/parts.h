@@ -1,0 +1,286 @@
+/* parts - inside the simulator: its processes, links and clients. */
+#ifndef HOLDFAST_SIMULATOR_PARTS_H
+#define HOLDFAST_SIMULATOR_PARTS_H
+
+#include "client/session.h"
+#include "common/core.h"
+#include "common/random.h"
+#include "gfd/membership.h"
+#include "lfd/detector.h"
+#include "rm/rm.h"
+#include "server/server.h"
+#include "tests/simulator/events.h"
+#include "tests/simulator/history.h"
+#include "tests/simulator/sim.h"
+
+#define TURN_PARCELS_MAX 64u   /* that one turn of a process takes in */
+#define TURNS_IDLE_MAX   200u  /* turns within 10 ms in which nothing comes in: it spins */
+#define LINK_DIES_MS_MIN 1000u /* a silent link dies after so long */
+#define LINK_DIES_MS_MAX 10000u
+#define HELLO_MS         2000u /* patience with a link that does not come up, as in the runtime */
+#define LINK_LASTED_MS   1000u /* a link that stood so long ends the backoff */
+
+struct process;
+struct connection;
+
+enum parcel_type {
+    PARCEL_HELLO,
+    PARCEL_MESSAGE, /* over a link */
+    PARCEL_CLOSED,  /* the link is gone */
+    PARCEL_LOCAL,   /* of the process's own edge */
+    PARCEL_REQUEST, /* of a client */
+    PARCEL_FORGET,  /* a client is gone */
+};
+
+/* What is on its way to a process. */
+struct parcel {
+    struct parcel *next;
+    enum parcel_type type;
+    uint64_t at_ns;
+    struct connection *connection;
+    uint64_t ticket; /* request, forget */
+    bool certain;    /* closed */
+    size_t size;
+    uint8_t bytes[]; /* message: its frame; local: a struct message without references; request:
+                        packed */
+};
+
+struct parcels {
+    struct parcel *first, *last;
+    uint32_t count;
+};
+
+void parcels_put(struct parcels *parcels, struct parcel *parcel);
+struct parcel *parcel_new(enum parcel_type type, const void *bytes, size_t size);
+struct parcel *parcels_take(struct parcels *parcels);
+void parcels_free(struct parcels *parcels);
+struct parcel *parcel_new(enum parcel_type type, const void *bytes, size_t size);
+
+/* One direction of a connection. */
+struct wire {
+    struct parcels parcels; /* under way, in order */
+    uint64_t last_ns;       /* when the last of them arrives */
+    bool stalled;           /* the first of them cannot get through */
+    bool cut;               /* what is sent now is lost */
+};
+
+struct connection {
+    struct sim *sim;
+    struct connection *next;          /* in the list of all */
+    struct process *end[2];           /* who dialled, who was dialled */
+    uint64_t life[2], incarnation[2]; /* of those processes */
+    uint32_t pid[2];
+    bool told[2];   /* its core knows of the link */
+    bool closed[2]; /* nothing comes in or goes out here any more */
+    bool dying;     /* its end by silence is scheduled */
+    uint64_t since_ns;
+    struct wire wire[2]; /* wire[i] leads to end[i] */
+};
+
+/* One node that a process keeps a link to. */
+struct dialler {
+    node_id target;
+    uint32_t backoff_ms;
+    struct connection *connection;
+};
+
+enum process_state { PROCESS_DOWN, PROCESS_STARTING, PROCESS_RUNNING };
+
+struct process {
+    struct sim *sim;
+    node_id node;
+    uint32_t host; /* index; rm and gfd are on hosts of their own */
+    enum process_state state;
+    uint64_t life; /* grows with every start and every end */
+    uint64_t incarnation;
+    uint32_t pid;
+    uint64_t parent_life; /* server: of the lfd that started it */
+    uint64_t paused_until_ns;
+    uint32_t doom; /* dies after carrying out so many more effects; 0: does not */
+    int32_t clock_ppm;
+    int64_t wall_offset_us;
+    uint64_t busy_until_ns, turn_ns, turn_number, idle_turns, idle_ns;
+    struct parcels inbox;
+    struct parcels stuck; /* requests that the server cannot take now */
+    struct connection *links[NODE_COUNT];
+    struct dialler diallers[SERVER_COUNT_MAX + 2];
+    uint32_t dialler_count;
+
+    struct core core;
+    struct server *server;
+    struct detector *detector;
+    struct membership *membership;
+    struct rm *rm;
+    struct buffer stored; /* rm: what it stored last, over all lives */
+    bool stored_any;
+
+    /* Of a server, as of its last turn. */
+    struct server_status status;
+    uint64_t compared; /* index up to which its committed entries have been compared */
+};
+
+/* One request of a client, as a server sees it. */
+struct ticket {
+    uint32_t client, server;
+    uint64_t line; /* of the client's connection it came over */
+    bool taken, replied, forgotten;
+};
+
+/* A request that has come to a server over a line, and its reply, which waits for those before it.
+ */
+struct owed {
+    uint64_t ticket;
+    bool answered;
+    enum outcome outcome;
+    struct buffer reply;
+};
+
+/* A client's connection to one server. */
+struct line {
+    uint64_t number; /* of this connection, as the client knows it; another one has another */
+    uint64_t life;   /* of the server's process */
+    bool up;         /* the client may send */
+    bool open;       /* the server's side stands */
+    uint64_t out_ns, in_ns;                /* when the last in each direction arrives */
+    uint64_t lost_after_ns;                /* replies that would arrive later are lost */
+    uint64_t waiting[SESSION_PENDING_MAX]; /* the client's requests without reply, oldest first */
+    uint32_t waiting_count;
+    struct owed owed[SESSION_PENDING_MAX]; /* the server's side, oldest first */
+    uint32_t owed_count;
+};
+
+enum client_kind { CLIENT_SESSION, CLIENT_PLAIN, CLIENT_READER, CLIENT_AUDITOR };
+
+struct client {
+    struct sim *sim;
+    uint32_t index;
+    enum client_kind kind;
+    struct random random;
+    struct session session;
+    struct line lines[SERVER_COUNT_MAX];
+    struct buffer request; /* packed, of the operation under way */
+    bool busy;
+    bool read;
+    bool stale;
+    uint64_t operation; /* in the history; 0: none, it does not matter */
+    uint32_t server;    /* plain: to which it goes */
+    uint32_t audit_key; /* auditor: the next to read */
+    uint64_t timer_ns;  /* of the session */
+    uint64_t calls;
+};
+
+struct committed {
+    uint64_t view;
+    uint32_t crc;
+};
+
+/* What the checks remember. */
+struct checks {
+    struct committed *committed; /* by index - 1 */
+    uint64_t committed_count, committed_capacity;
+    uint64_t *digests; /* by index - 1, 0: not known */
+    uint64_t digest_capacity;
+    struct message_view *views; /* every view seen, by its number; number 0: not seen */
+    uint64_t view_capacity;
+    node_id *primaries;
+    uint64_t stored_number; /* newest view the rm stored */
+};
+
+struct memory {
+    struct memory *before, *after;
+};
+
+struct sim {
+    struct sim_options options;
+    struct config config;
+    struct random random;
+    struct events events;
+    uint64_t now_ns;
+    struct effects *effects; /* of the core that is being called */
+    struct process processes[NODE_COUNT];
+    struct connection *connections;
+    struct memory taken;              /* ring of what sim_take() gave */
+    bool cut[NODE_COUNT][NODE_COUNT]; /* from, to */
+    uint64_t incarnation, line;       /* last ones given */
+    uint32_t pid;
+    struct ticket *tickets; /* by number - 1 */
+    uint64_t ticket_count, ticket_capacity;
+    struct client clients[SIM_CLIENT_COUNT_MAX];
+    uint32_t client_count;
+    bool clients_stopped;
+    bool faults_over;
+    struct history history;
+    struct checks checks;
+    struct saved saved; /* what the rm has stored */
+    bool saved_any;
+    bool accepted_loss;
+    uint64_t loss_waits;
+    uint64_t messages, turns;
+    char failure[1024];
+};
+
+uint64_t sim_chance(struct sim *sim, uint64_t bound); /* 0 … bound-1 */
+uint64_t sim_between(struct sim *sim, uint64_t low, uint64_t high);
+void sim_trace(struct sim *sim, node_id node, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+void sim_trace_message(const struct process *to, const struct message *message);
+void sim_after(struct sim *sim, uint64_t wait_ns, void (*run)(void *, uint64_t), void *subject,
+               uint64_t argument);
+/* Memory that is given back, or freed with the simulation. */
+void *sim_take(struct sim *sim, size_t size);
+void sim_give_back(struct sim *sim, void *memory);
+struct process *sim_process(struct sim *sim, node_id node); /* NULL when there is none */
+
+/* processes.c */
+struct instant process_clock(const struct process *process); /* its own */
+uint64_t process_wall_us(const struct process *process);
+void process_init(struct sim *sim, node_id node, uint32_t host);
+void process_start(struct process *process);
+void process_end(struct process *process, uint8_t signal, uint8_t status);
+void process_deliver(struct process *process, const struct message *message); /* to its core, now */
+void process_give(struct process *process, struct parcel *parcel);            /* it arrives now */
+void process_wake(struct process *process);
+void process_free(struct process *process);
+
+/* edges.c: what is behind each kind of core */
+void edge_open(struct process *process);
+void edge_close(struct process *process);
+void edge_receive(struct process *process, const struct message *message, struct effects *out);
+void edge_perform(struct process *process, const struct effect *effect);
+void edge_noted(struct process *process, const struct effect *note);
+void edge_exited(struct process *process, uint8_t signal, uint8_t status);
+
+/* network.c */
+void network_dial_all(struct process *process);
+void network_send(struct process *process, node_id to, const struct message *message);
+void network_take(struct process *process, const struct parcel *parcel);
+void network_process_ended(struct process *process);
+void network_break(struct sim *sim, node_id a, node_id b);
+void network_healed(struct sim *sim);
+void network_free(struct sim *sim);
+
+/* clients.c */
+void clients_init(struct sim *sim);
+void clients_free(struct sim *sim);
+void clients_server_ended(struct process *server);
+void clients_break(struct sim *sim, uint32_t client,
+                   uint32_t server); /* the line, if there is one */
+/* A request, or the word that nobody waits for it any more, comes in; effects go to sim->effects.
+ * False: the server cannot take it now. */
+bool clients_request(struct process *server, const struct parcel *parcel);
+void clients_reply(void *server, uint64_t ticket, enum outcome outcome, struct bytes reply);
+/* Reads every key once more and puts it beside all that was acknowledged. */
+void clients_audit(struct sim *sim);
+bool clients_audited(struct sim *sim);
+
+/* checks.c */
+void checks_turn(struct process *process); /* after each turn */
+void checks_stored(struct sim *sim);       /* the rm has stored a view */
+void checks_forgive(struct sim *sim);      /* loss is accepted: what was committed may be gone */
+void checks_end(struct sim *sim);
+void checks_free(struct sim *sim);
+
+/* faults.c */
+void faults_begin(struct sim *sim);
+
+#endif
