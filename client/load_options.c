@@ -23,7 +23,7 @@ static const struct option_entry entries[] = {
     { "--servers", OPTION_TEXT, AT(servers), 0, 0, "a:p,b:p", "servers, instead of the config's" },
     { "--rate", OPTION_REAL, AT(rate), 0, 1e7, "R", "open loop: R requests per second in all" },
     { "--connections", OPTION_U32, AT(connections), 1, 100000, "N", "default 50" },
-    { "--pipeline", OPTION_U32, AT(pipeline), 1, 10000, "P", "requests under way on each; default 1" },
+    { "--pipeline", OPTION_U32, AT(pipeline), 1, 10000, "P", "under way on each; default 1" },
     { "--value-size", OPTION_U32, AT(value_size), 1, 512e6, "B", "bytes of a value; default 64" },
     { "--reads", OPTION_U32, AT(reads_percent), 0, 100, "PERCENT", "share of reads; default 0" },
     { "--keys", OPTION_U32, AT(keys), 1, 4e9, "K", "key space; default 100000" },
