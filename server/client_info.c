@@ -54,7 +54,7 @@ static void info_clients(const struct clients *clients, const struct server_stat
     buffer_format(out,
                   "connected_clients:%u\r\nmaxclients:%u\r\nblocked_clients:%u\r\n"
                   "client_input_bytes:%" PRIu64 "\r\nclient_output_bytes:%" PRIu64 "\r\n",
-                  clients->count, clients->options.config->clients.connections_max,
+                  clients->count, clients->options.connections_max,
                   clients->blocked_count, clients->input_bytes, clients->output_bytes);
 }
 
@@ -339,7 +339,7 @@ static void setting_write(const struct clients *clients, const struct setting *s
     case FIXED: resp_write_bulk_string(out, setting->value); return;
     case PORT: snprintf(number, sizeof number, "%u", self_config(clients)->client_port); break;
     case CONNECTIONS:
-        snprintf(number, sizeof number, "%u", clients->options.config->clients.connections_max);
+        snprintf(number, sizeof number, "%u", clients->options.connections_max);
         break;
     case OUTPUT_MB:
         snprintf(number, sizeof number, "%u",

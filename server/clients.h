@@ -33,6 +33,7 @@ struct clients_options {
     const struct config *config; /* must outlive the clients */
     const struct service *service;
     node_id self;
+    uint32_t connections_max;
     /* The server behind, as in server.h. submit() may answer before it returns. */
     bool (*submit)(void *context, const struct server_request *request);
     bool (*accepts)(void *context);
@@ -140,7 +141,7 @@ bool clients_resume(struct clients *clients);
 /* When clients_resume() has something to do by time alone: the end of CLIENT PAUSE. */
 struct instant clients_deadline(const struct clients *clients);
 
-/* NULL when clients.connections_max are there already. */
+/* NULL when connections_max are there already. */
 struct connection *connection_new(struct clients *clients, const char *peer, const char *local);
 void connection_free(struct connection *c);
 

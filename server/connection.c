@@ -691,7 +691,7 @@ struct connection *connection_new(struct clients *clients, const char *peer, con
 {
     struct connection *c;
 
-    if (clients->count >= clients->options.config->clients.connections_max) {
+    if (clients->count >= clients->options.connections_max) {
         clients->total.rejected++;
         return NULL;
     }

@@ -12,7 +12,8 @@
 #include "server/keeper.h"
 #include "server/server.h"
 
-#define MIB ((uint64_t)1024 * 1024)
+#define MIB             ((uint64_t)1024 * 1024)
+#define DESCRIPTORS_OWN 128u /* for links in both directions, and what the libraries keep open */
 
 struct process {
     struct config config;
@@ -213,12 +214,31 @@ static enum error_code open_runtime(struct process *p, uint64_t incarnation, str
     return runtime_open(&p->runtime, &options, error);
 }
 
+/* One descriptor for each client, as many as the system allows; some are for the links, without
+ * which the server would be taken for dead. */
+static uint32_t connections_possible(const struct process *p)
+{
+    uint32_t wanted = p->config.clients.connections_max;
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return wanted;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted + DESCRIPTORS_OWN)
+        return wanted;
+    wanted = limit.rlim_cur > DESCRIPTORS_OWN ? (uint32_t)limit.rlim_cur - DESCRIPTORS_OWN : 1;
+    log_line(NOTE_WARN, "%u client connections at most, not %u: the limit of open files is %llu",
+             wanted, p->config.clients.connections_max, (unsigned long long)limit.rlim_cur);
+    return wanted;
+}
+
 static enum error_code open_clients(struct process *p, struct error *error)
 {
     struct client_port_options options = {
         .clients = { .config = &p->config,
                      .service = machine_service(server_machine(p->server)),
                      .self = p->self,
+                     .connections_max = connections_possible(p),
                      .submit = submit,
                      .accepts = accepts,
                      .status = status,
@@ -230,19 +250,6 @@ static enum error_code open_clients(struct process *p, struct error *error)
     };
 
     return client_port_open(&p->port, &options, error);
-}
-
-/* One descriptor for each client: as many as the system allows. */
-static void raise_descriptor_limit(void)
-{
-    struct rlimit limit;
-
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-        return;
-    limit.rlim_cur = limit.rlim_max;
-    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
-        log_line(NOTE_WARN, "the limit of open files cannot be raised to %llu",
-                 (unsigned long long)limit.rlim_max);
 }
 
 static void start_keeper(void)
@@ -292,7 +299,6 @@ int main(int argc, char **argv)
     if (find_self(&process, &arguments, &error) != ERROR_NONE)
         return log_failure(&error);
     log_open(node_name(process.self), arguments.verbose);
-    raise_descriptor_limit();
     if (open_all(&process, &error) == ERROR_NONE) {
         start_keeper();
         runtime_run(process.runtime);
