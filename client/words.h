@@ -15,8 +15,8 @@ struct words {
 };
 
 /* Words stand apart by blanks. In "…" a backslash escapes (\n \r \t \b \a \xHH \" \\), in '…'
- * only \' does. False, with *why, when a quote is left open or is followed by anything but a blank, or
- * when there are too many words. Must be freed in any case. */
+ * only \' does. False, with *why, when a quote is left open or is followed by anything but a blank,
+ * or when there are too many words. Must be freed in any case. */
 bool words_split(struct words *w, const char *line, const char **why);
 void words_free(struct words *w);
 
