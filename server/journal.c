@@ -50,7 +50,7 @@ static struct journal_block *block_last(const struct journal *journal)
 static struct journal_block *block_add(struct journal *journal, uint32_t size)
 {
     if (journal->start + journal->count == journal->capacity) {
-        if (journal->start > journal->capacity / 2) {
+        if (journal->blocks && journal->start > journal->capacity / 2) {
             memmove(journal->blocks, journal->blocks + journal->start,
                     journal->count * sizeof *journal->blocks);
             journal->start = 0;

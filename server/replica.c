@@ -213,6 +213,15 @@ static void send_sync(const struct replica *r, node_id to, struct effects *out)
                                    .sync = { .view = r->view.number, .index = r->last_index } });
 }
 
+static bool state_equal(const struct message_state *a, const struct message_state *b)
+{
+    return a->incarnation == b->incarnation && a->promised == b->promised && a->view == b->view &&
+           a->role == b->role && a->intact == b->intact && a->journal_view == b->journal_view &&
+           a->journal_index == b->journal_index && a->commit_index == b->commit_index &&
+           a->executed_index == b->executed_index && a->clients == b->clients &&
+           a->join_percent == b->join_percent;
+}
+
 static void send_state(struct replica *r, struct instant now, struct effects *out)
 {
     struct message_state state = {
@@ -230,7 +239,7 @@ static void send_state(struct replica *r, struct instant now, struct effects *ou
     };
 
     r->state_due = instant_add_ms(now, STATE_INTERVAL_MS);
-    if (!r->rm_linked || memcmp(&state, &r->state_sent, sizeof state) == 0)
+    if (!r->rm_linked || state_equal(&state, &r->state_sent))
         return;
     r->state_sent = state;
     effects_send(out, NODE_RM, (struct message){ .type = MESSAGE_STATE, .state = state });
@@ -616,7 +625,7 @@ static void send_acks(struct replica *r, struct effects *out)
 /* The acks-th highest of a value of the members, which is what a quorum has at least. */
 static uint64_t quorum_of(const struct replica *r, const uint64_t *values)
 {
-    uint64_t sorted[SERVER_COUNT_MAX];
+    uint64_t sorted[SERVER_COUNT_MAX] = { 0 };
     uint32_t count = 0;
 
     for (uint32_t i = 0; i < SERVER_COUNT_MAX; i++) {

@@ -5,9 +5,9 @@
 #include "common/resp.h"
 #include "server/server_state.h"
 
-#define EXECUTE_COUNT_MAX 2048u /* entries executed in one go; then others have their turn */
-#define REPLY_KEEP_BYTES  (64u * 1024u) /* memory kept from one reply to the next */
-#define OVERDUE_MS        100u          /* between two looks at what is due by time alone */
+#define EXECUTE_COUNT_MAX 2048u       /* entries executed in one go; then others have their turn */
+#define REPLY_KEEP_BYTES  (64u << 10) /* memory kept from one reply to the next */
+#define OVERDUE_MS        100u        /* between two looks at what is due by time alone */
 
 static bool is_read(uint8_t kind)
 {
@@ -34,9 +34,14 @@ bool requests_executing(const struct server *s)
            s->replica.executed_index < s->journal.last;
 }
 
+static uint32_t stream_place_of(uint32_t stream)
+{
+    return (stream * 2654435761u >> 16) % STREAM_COUNT;
+}
+
 static uint64_t *stream_place(struct server *s, uint32_t stream)
 {
-    return &s->stream_write[(stream * 2654435761u >> 16) % STREAM_COUNT];
+    return &s->stream_write[stream_place_of(stream)];
 }
 
 /* Requests of all clients of another server are one stream. */
@@ -294,7 +299,7 @@ static void drop_overtaken(struct server *s)
 
     while (place != PENDING_NONE) {
         struct pending_request *request = &s->pending.table[place];
-        uint32_t stream = (request->stream * 2654435761u >> 16) % STREAM_COUNT;
+        uint32_t stream = stream_place_of(request->stream);
 
         place = request->older;
         if (request->state == PENDING_JOURNALED)
