@@ -10,12 +10,13 @@
 
 #include "rm/rm.h"
 
-#define CONSOLE_CLIENTS_MAX       128u
-#define CONSOLE_INPUT_BYTES_MAX   65536u     /* one command */
-#define CONSOLE_OUTPUT_BYTES_MAX  (4u << 20) /* unread: then the client is cut */
-#define CONSOLE_OUTPUT_BYTES_HIGH (1u << 20) /* unread: no more commands are taken until it reads \
-                                              */
-#define CONSOLE_WRITE_S_MAX 30               /* a client that reads nothing for so long is cut */
+#define CONSOLE_CLIENTS_MAX      128u
+#define CONSOLE_INPUT_BYTES_MAX  65536u     /* one command */
+#define CONSOLE_OUTPUT_BYTES_MAX (4u << 20) /* unread: then the client is cut */
+#define CONSOLE_OUTPUT_BYTES_HIGH                                                   \
+    (1u << 20)                 /* unread: no more commands are taken until it reads \
+                                */
+#define CONSOLE_WRITE_S_MAX 30 /* a client that reads nothing for so long is cut */
 
 _Static_assert(CONSOLE_OUTPUT_BYTES_HIGH + 2u * RM_EVENTS_MAX * (RM_EVENT_TEXT_SIZE + 64u) <
                    CONSOLE_OUTPUT_BYTES_MAX,

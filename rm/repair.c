@@ -171,7 +171,7 @@ static void stop_if_due(struct repair *r, uint32_t i, struct instant now, struct
     send_order(i, ORDER_STOP, out);
 }
 
-static void look_listed(struct repair *r, uint32_t i, struct instant now, struct effects *out)
+static void look_listed(struct repair *r, uint32_t i, struct instant now)
 {
     struct repair_server *s = &r->server[i];
 
@@ -181,7 +181,6 @@ static void look_listed(struct repair *r, uint32_t i, struct instant now, struct
         become_running(r, i, now);
     } else if (s->failures && instant_since_ms(now, s->up_since) >= r->options.backoff_ms_max) {
         s->failures = 0;
-        effects_note_at(out, NOTE_DEBUG, "%s is healthy again", node_name(NODE_SERVER(i)));
     }
 }
 
@@ -211,7 +210,7 @@ static void look(struct repair *r, struct instant now, struct effects *out)
         if (in(r->saved->stopped, i))
             r->server[i].state = REPAIR_STOPPED;
         else if (r->roster->server[i].listed)
-            look_listed(r, i, now, out);
+            look_listed(r, i, now);
         else
             look_unlisted(r, i, now, out);
         stop_if_due(r, i, now, out);

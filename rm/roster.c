@@ -89,10 +89,11 @@ static void note_membership(const struct roster *r, const struct message_members
     bool named =
         roster_is_server(r, m->changed) && m->change >= CHANGE_ADD && m->change <= CHANGE_UNWATCHED;
 
-    effects_note(out, "membership %llu: %d members: %s%s%s%s%s%s%s", (unsigned long long)m->version,
-                 __builtin_popcount(set), roster_names(set, names), named ? " (" : "",
-                 named ? words[m->change] : "", named ? node_name(m->changed) : "",
-                 named && m->cause[0] ? ": " : "", named ? m->cause : "", named ? ")" : "");
+    effects_note(
+        out, "membership %llu: %d member%s: %s%s%s%s%s%s%s", (unsigned long long)m->version,
+        __builtin_popcount(set), __builtin_popcount(set) == 1 ? "" : "s", roster_names(set, names),
+        named ? " (" : "", named ? words[m->change] : "", named ? node_name(m->changed) : "",
+        named && m->cause[0] ? ": " : "", named ? m->cause : "", named ? ")" : "");
 }
 
 static void hear_membership(struct roster *r, const struct message_membership *m,

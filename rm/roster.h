@@ -65,7 +65,7 @@ bool roster_certainly_dead(const struct roster *r, node_id server, uint64_t inca
 bool roster_is_server(const struct roster *r, node_id node);
 
 /* Room for "s1, s2, …" of all servers. */
-#define ROSTER_NAMES_SIZE (SERVER_COUNT_MAX * (NAME_SIZE + 2u))
+#define ROSTER_NAMES_SIZE ((size_t)SERVER_COUNT_MAX * (NAME_SIZE + 2u))
 /* "s1, s3", or "none"; returns text. */
 const char *roster_names(uint32_t set, char text[ROSTER_NAMES_SIZE]);
 

@@ -78,7 +78,7 @@ static enum error_code check_file(const struct store *store, struct bytes file, 
     char cluster[NAME_SIZE];
     struct bytes state;
 
-    if (file.size < STORE_HEADER_SIZE)
+    if (!file.data || file.size < STORE_HEADER_SIZE)
         return damaged(store, error, "it is shorter than its header");
     if (memcmp(file.data, magic, sizeof magic) != 0)
         return damaged(store, error, "it does not begin with HFRMSTOR");

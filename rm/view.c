@@ -115,6 +115,14 @@ static void begin_change(struct view *v, struct instant now, const char *reason,
 
 /* ------------------------------------------------------------------ why a change is needed */
 
+static bool is_member_alive(const struct view *v, uint32_t i)
+{
+    const struct message_view *current = current_of(v);
+
+    return in(current->members.set, i) &&
+           roster_alive(v->roster, NODE_SERVER(i), current->members.incarnation[i]);
+}
+
 static bool member_died(const struct view *v, char reason[VIEW_TEXT_SIZE])
 {
     const struct message_view *current = current_of(v);
@@ -360,7 +368,8 @@ static void note_view(const struct message_view *view, struct effects *out)
     effects_note(out, "view %llu sent: primary %s, members %s, acks %u, %s%s",
                  (unsigned long long)view->number, node_name(view->primary), names, view->acks,
                  style_name(view->style), lease);
-    effects_note(out, "%u members: %s; view %llu, primary %s", members_count(&view->members), names,
+    effects_note(out, "%u member%s: %s; view %llu, primary %s", members_count(&view->members),
+                 members_count(&view->members) == 1 ? "" : "s", names,
                  (unsigned long long)view->number, node_name(view->primary));
 }
 
@@ -443,26 +452,37 @@ static bool conclude(struct view *v, struct instant now, struct effects *out)
 
 /* ------------------------------------------------------------------ accusations */
 
+/* All other members accuse it, and there are at least two: it is not one of them who is cut off. */
+static bool all_accuse_primary(const struct view *v)
+{
+    const struct message_view *current = current_of(v);
+    uint32_t others = current->members.set & ~(1u << node_index(current->primary));
+
+    return __builtin_popcount(others) > 1 && (v->accusers & others) == others;
+}
+
 /* Two members cannot reach each other, one of them the primary. The others' word is waited for, as
- * it tells whose side is cut off: all of them against the primary mean the primary. */
+ * it tells whose side is cut off. Ours counts, too: have we lost the primary, it is the one; but
+ * not before it had the time to dial us after our own start. */
 static void decide_accusation(struct view *v, struct instant now)
 {
     const struct message_view *current = current_of(v);
-    uint32_t primary, others;
+    uint32_t primary;
 
     if (v->fencing || !(v->accusers | v->accused_by_primary))
         return;
     primary = node_index(current->primary);
-    others = current->members.set & ~(1u << primary);
-    if (v->accusers &&
-        !roster_alive(v->roster, current->primary, current->members.incarnation[primary]))
+    if (all_accuse_primary(v)) {
         v->accused = 1u << primary;
-    else if (members_count(&current->members) > 2 && (v->accusers & others) == others)
+    } else if (v->accusers && !is_member_alive(v, primary)) {
+        if (!members_are_here(v, now))
+            return;
         v->accused = 1u << primary;
-    else if (members_count(&current->members) <= 2 || instant_reached(now, v->accused_until))
+    } else if (members_count(&current->members) <= 2 || instant_reached(now, v->accused_until)) {
         v->accused = v->accusers | v->accused_by_primary;
-    else
+    } else {
         return;
+    }
     v->accusers = 0;
     v->accused_by_primary = 0;
 }
@@ -530,14 +550,6 @@ static uint32_t donations_of(const struct view *v, node_id donor)
         if (v->donation[i].donor == donor)
             count++;
     return count;
-}
-
-static bool is_member_alive(const struct view *v, uint32_t i)
-{
-    const struct message_view *current = current_of(v);
-
-    return in(current->members.set, i) &&
-           roster_alive(v->roster, NODE_SERVER(i), current->members.incarnation[i]);
 }
 
 /* The backup that donates least; the primary has enough to do. */

@@ -50,7 +50,7 @@ static void test_bootstrap_waits_for_all(void **state)
              "view 1 stored\n"
              "[view 1: s1]\n"
              "view 1 sent: primary s1, members s1, acks 1, active, waits 200 ms for a lease\n"
-             "1 members: s1; view 1, primary s1\n");
+             "1 member: s1; view 1, primary s1\n");
 }
 
 /* With acks = all every member holds what was acknowledged: one survivor's report is enough. */
@@ -95,7 +95,7 @@ static void test_slow_member(void **state)
              "view 2 stored\n"
              "[view 2: s2 s3]\n"
              "view 2 sent: primary s3, members s3, acks 1, active\n"
-             "1 members: s3; view 2, primary s3\n");
+             "1 member: s3; view 2, primary s3\n");
 }
 
 /* The longest journal leads; the view of its last entry comes before its length. */
@@ -173,7 +173,7 @@ static void test_next_life_does_not_count(void **state)
              "view 2 stored\n"
              "[view 2: s2 s3]\n"
              "view 2 sent: primary s3, members s3, acks 1, active, waits 200 ms for a lease\n"
-             "1 members: s3; view 2, primary s3\n");
+             "1 member: s3; view 2, primary s3\n");
     assert_int_equal(f->rm.saved.view_count, 1); /* nothing before it is asked for again */
 }
 
@@ -255,7 +255,7 @@ static void test_views_never_active(void **state)
     unlinks(f, 5005, S4);
     tick(f, 5100);
     /* View 2 needs 2 of its 3, of whom s2 and s4 are gone for ever. */
-    story(f, "membership 7: 1 members: s3 (delete s4: exited: SIGKILL)\n"
+    story(f, "membership 7: 1 member: s3 (delete s4: exited: SIGKILL)\n"
              "view 2: every server that could hold acknowledged writes has lost its journal: data "
              "would be lost; bring one back or accept with `holdfast recover --accept-loss`\n");
     assert_int_equal(f->rm.saved.view_count, 2);
@@ -309,7 +309,7 @@ static void test_reporter_dies(void **state)
              "view 2 stored\n"
              "[view 2: s2 s3]\n"
              "view 2 sent: primary s3, members s3, acks 1, active\n"
-             "1 members: s3; view 2, primary s3\n");
+             "1 member: s3; view 2, primary s3\n");
 }
 
 /* An uncertain death: the old primary may be answering reads until the leases run out. */
