@@ -51,6 +51,7 @@ struct load_result {
     uint64_t retries;                     /* attempts beyond the first, of all requests */
     uint64_t discarded;                   /* duplicate replies */
     uint64_t lost_connections;
+    uint64_t start_ns;              /* CLOCK_MONOTONIC */
     uint64_t elapsed_ns;            /* from the start to the last outcome */
     struct histogram reads, writes; /* latencies of ok, ns */
     uint64_t last_ack_ns;           /* since the start */

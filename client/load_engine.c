@@ -449,6 +449,7 @@ void engine_run(struct engine *e)
             ok_before = e->result->ok;
         }
     } while (!e->abandoned && (e->free_count < e->lane_count || more_will_be_due(e)));
+    e->result->start_ns = e->start.ns;
     e->result->elapsed_ns = e->now.ns - e->start.ns;
     e->result->unsent = unsent(e);
     if (progress && second > 1)

@@ -1,0 +1,117 @@
+"""The gap that a client sees when the primary dies or hangs, and whether anything is lost."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+
+import report
+from machines import BUILD, BenchError, Holdfast
+
+RATE = 1000  # writes per second
+BEFORE_S = 0.5
+AFTER_S = 1.0
+FILL_BYTES = 2 << 30
+VALUE_BYTES = 64 << 10
+WHOLE_S_MAX = 120
+
+
+class Gaps:
+    """Of one kind of fault: what each run saw."""
+
+    def __init__(self, name):
+        self.name = name
+        self.fault_ms = []    # the longest gap that ends between the fault and AFTER_S later
+        self.acknowledged = 0
+        self.lost = 0         # acknowledged and missing, repeated, or failed and yet done
+        self.unanswered = 0
+
+    def add(self, result, fault_at):
+        start = result["start_monotonic_s"]
+        after = [gap["ms"] for gap in result["gaps"] if start + gap["at_s"] >= fault_at]
+        if not after:
+            raise BenchError("no acknowledgement after the fault")
+        verify = result["verify"]
+        if not verify["done"] or verify["unreadable"]:
+            raise BenchError(f"the writes could not be read back: {verify}")
+        self.fault_ms.append(max(after))
+        self.acknowledged += verify["acknowledged"]
+        self.lost += verify["lost"] + verify["repeated"] + verify["contradicted"]
+        self.unanswered += result["errors"] + result["failed"] + result["unknown"]
+
+
+def load(cluster, send_to):
+    argv = [os.path.join(BUILD, "bin", "holdfast-client"), "--servers", cluster.servers_text(),
+            "load", "--rate", str(RATE), "--seconds", str(BEFORE_S + AFTER_S), "--once",
+            "--verify", "--json", "--connections", "20", "--send-to", send_to]
+    return subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+
+
+def inject(cluster, kind):
+    """Returns the moment just before the fault."""
+    primary = cluster.primary()
+    pid = cluster.pid(primary)
+    at = time.monotonic()
+    if kind == "kill":
+        os.kill(pid, signal.SIGKILL)
+    elif kind == "stop":
+        os.kill(pid, signal.SIGSTOP)
+    return at
+
+
+def one_fault(cluster, kind, send_to):
+    process = load(cluster, send_to)
+    try:
+        time.sleep(BEFORE_S * random.uniform(0.6, 1.0))
+        at = inject(cluster, kind)
+        output, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+    try:
+        return json.loads(output), at
+    except json.JSONDecodeError as error:
+        raise BenchError(f"holdfast-client load reported nothing: {output}") from error
+
+
+def faults(cluster, name, kind, count, send_to="one"):
+    gaps = Gaps(name)
+    for _ in range(count):
+        cluster.wait_whole(WHOLE_S_MAX)
+        gaps.add(*one_fault(cluster, kind, send_to))
+    print(f"  {name}: median {report.median(gaps.fault_ms):.2f} ms", flush=True)
+    cluster.wait_whole(WHOLE_S_MAX)
+    return gaps
+
+
+def measure(count, large):
+    """A list of Gaps, by name."""
+    found = []
+    for style in ("active", "passive"):
+        with Holdfast(f"holdfast, {style}", style=style) as cluster:
+            found.append(faults(cluster, f"no fault, {style}", "none", max(1, count // 4)))
+            found.append(faults(cluster, f"kill, {style}", "kill", count))
+            if style == "active":
+                found.append(faults(cluster, "kill, active, client of all", "kill", count, "all"))
+            found.append(faults(cluster, f"stop, {style}", "stop", count))
+    if large:
+        with Holdfast("holdfast, 2 GB") as cluster:
+            cluster.fill(FILL_BYTES, VALUE_BYTES)
+            cluster.wait_whole()
+            print("  filled: " + ", ".join(f"{name} {cluster.memory_mb(name)} MiB"
+                                           for name in sorted(cluster.client_ports)))
+            found.append(faults(cluster, "kill, active, 2 GB", "kill", count))
+    return {gaps.name: gaps for gaps in found}
+
+
+def show(found):
+    rows = [[gaps.name, str(len(gaps.fault_ms)),
+             report.milliseconds(report.median(gaps.fault_ms)),
+             report.milliseconds(report.percentile(gaps.fault_ms, 99)),
+             report.milliseconds(max(gaps.fault_ms)), report.thousands(gaps.acknowledged),
+             str(gaps.lost), str(gaps.unanswered)] for gaps in found.values()]
+    report.table(f"Longest gap between acknowledgements after a fault of the primary, "
+                 f"{RATE:,} writes/s", ["", "faults", "median ms", "p99 ms", "max ms",
+                                        "acknowledged", "lost", "failed"], rows)
