@@ -1,0 +1,56 @@
+/* checkpoint_file - a checkpoint on disk: "checkpoint-<index>", written aside and renamed when
+ * whole.
+ *
+ * A header (which cluster's state, of which entry), then blocks (one slice of the machine's
+ * checkpoint each, with its checksum), then a footer with their count and the digest. The format
+ * stands in server/README.md. One thread at a time; every call may block. */
+#ifndef HOLDFAST_SERVER_CHECKPOINT_FILE_H
+#define HOLDFAST_SERVER_CHECKPOINT_FILE_H
+
+#include "common/error.h"
+#include "common/files.h"
+#include "common/node.h"
+#include "server/journal.h"
+
+#define CHECKPOINTS_KEPT 2u /* the last so many are kept */
+
+struct checkpoint_head {
+    uint64_t index, view, time_us; /* of the entry whose state it is */
+    uint64_t digest;               /* of that state */
+    char cluster[NAME_SIZE];
+    char service[NAME_SIZE];
+};
+
+struct checkpoint_writer;
+enum error_code checkpoint_writer_open(struct checkpoint_writer **writer, const struct files *files,
+                                       const char *directory, const struct checkpoint_head *head,
+                                       struct error *error);
+/* ERROR_LIMIT: the disk is full; abandon it. */
+enum error_code checkpoint_writer_slice(struct checkpoint_writer *writer, struct bytes slice,
+                                        struct error *error);
+/* Syncs, renames, syncs the folder: from then on it counts. */
+enum error_code checkpoint_writer_finish(struct checkpoint_writer *writer, struct error *error);
+void checkpoint_writer_abandon(struct checkpoint_writer *writer); /* and removes what was written */
+
+struct checkpoint_reader;
+/* Opens one file; checks header and footer. ERROR_PROTOCOL: damaged, the text names file, offset
+ * and what was expected. */
+enum error_code checkpoint_reader_open(struct checkpoint_reader **reader, const struct files *files,
+                                       const char *path, struct checkpoint_head *head,
+                                       uint64_t *bytes_total, struct error *error);
+/* The next slice, checked; valid until the next call. *done (and no slice) after the last. */
+enum error_code checkpoint_reader_next(struct checkpoint_reader *reader, struct bytes *slice,
+                                       bool *done, struct error *error);
+void checkpoint_reader_close(struct checkpoint_reader *reader);
+
+/* Indexes of the checkpoints in a directory, newest first; at most max. Leftovers of unfinished
+ * ones are not counted. */
+enum error_code checkpoint_list(const char *directory, uint64_t *indexes, uint32_t max,
+                                uint32_t *count, struct error *error);
+void checkpoint_path(const char *directory, uint64_t index, char *path, size_t path_size);
+/* Removes all but the CHECKPOINTS_KEPT newest, and leftovers. *oldest is the oldest kept, 0 if
+ * none. */
+enum error_code checkpoint_tidy(const struct files *files, const char *directory, uint64_t *oldest,
+                                struct error *error);
+
+#endif
