@@ -120,14 +120,25 @@ void checkpoints_receive(struct server *s, const struct message *message, struct
         transfer_in_abort(&s->transfer_in);
 }
 
+/* Whether a checkpoint that is here may become our state now. */
+static bool may_apply(const struct server *s)
+{
+    const struct transfer_in *t = &s->transfer_in;
+
+    /* A state that a joiner is being given must stay until it is read out. */
+    if (!t->complete || (!t->applying && s->transfer_out.open))
+        return false;
+    /* A round is about entries that this backup may not have yet. */
+    return t->direct || s->replica.commit_index >= t->begin.index;
+}
+
 static void apply(struct server *s, struct effects *out)
 {
     struct transfer_in *t = &s->transfer_in;
     struct transfer_in was = *t;
     bool done;
 
-    /* A round is about entries that this backup may not have yet. */
-    if (!t->complete || (!t->direct && s->replica.commit_index < t->begin.index))
+    if (!may_apply(s))
         return;
     if (!transfer_in_apply(t, s->machine, &done)) {
         lose_state(out, &was);
@@ -174,10 +185,7 @@ static void trim_journal(struct server *s)
 
 bool checkpoints_ready(const struct server *s)
 {
-    const struct transfer_in *t = &s->transfer_in;
-
-    return transfer_out_ready(&s->transfer_out) ||
-           (t->complete && (t->direct || s->replica.commit_index >= t->begin.index));
+    return transfer_out_ready(&s->transfer_out) || may_apply(s);
 }
 
 void checkpoints_tick(struct server *s, struct instant now, struct effects *out)
