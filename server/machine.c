@@ -420,9 +420,12 @@ bool machine_restore_slice(struct machine *m, struct bytes slice)
 
 bool machine_restore_end(struct machine *m, uint64_t index, uint64_t time_us, uint64_t digest)
 {
+    /* The state after entry 0 is empty, and takes no slices. */
+    bool whole = m->restore == RESTORE_WHOLE || (m->restore == RESTORE_OPEN && index == 0);
+
     if (m->restore == RESTORE_NONE)
         return false;
-    if (m->restore != RESTORE_WHOLE || index < m->index || time_us < m->time_us ||
+    if (!whole || index < m->index || time_us < m->time_us ||
         sessions_newest_index(m->sessions) > index || machine_digest(m) != digest)
         return restore_abandon(m);
     m->restore = RESTORE_NONE;

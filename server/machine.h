@@ -67,9 +67,9 @@ void machine_checkpoint_end(struct machine *machine);
 uint64_t machine_checkpoint_bytes_estimated(const struct machine *machine, uint64_t base_index);
 
 /* Takes in a checkpoint: begin empties the state when full, then the slices, then end with the
- * index, time and digest that it must come to. One of changes needs the state as of its base.
- * False: a slice or the digest is wrong; the machine is then empty, at index 0. Ends a checkpoint
- * that is being read out. */
+ * index, time and digest that it must come to. One of changes needs the state as of its base; one
+ * of entry 0 has no slices. False: a slice or the digest is wrong; the machine is then empty, at
+ * index 0. Ends a checkpoint that is being read out. */
 void machine_restore_begin(struct machine *machine, bool full);
 bool machine_restore_slice(struct machine *machine, struct bytes slice);
 bool machine_restore_end(struct machine *machine, uint64_t index, uint64_t time_us,

@@ -430,6 +430,20 @@ static void test_changes_unknown(void **state)
     machine_free(copy);
 }
 
+/* The state before all entries comes without slices. */
+static void test_empty_checkpoint(void **state)
+{
+    struct fixture *f = *state;
+    struct machine *empty = machine_new(&toy_service);
+
+    command(f, 7, 1, "up");
+    machine_restore_begin(f->machine, true);
+    assert_true(machine_restore_end(f->machine, 0, 0, machine_digest(empty)));
+    assert_int_equal(machine_index(f->machine), 0);
+    assert_string_equal(command(f, 7, 1, "up"), ":1\r\n");
+    machine_free(empty);
+}
+
 /* A copy that did not come to the right digest is not used: it is empty again. */
 static void test_wrong_checkpoint(void **state)
 {
@@ -455,10 +469,11 @@ int main(void)
 {
 #define STORY(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        STORY(test_repeat),          STORY(test_sequences),       STORY(test_reply_lost),
-        STORY(test_checked),         STORY(test_transaction),     STORY(test_watch),
-        STORY(test_transaction_cut), STORY(test_queries),         STORY(test_other_kinds),
-        STORY(test_checkpoints),     STORY(test_changes_unknown), STORY(test_wrong_checkpoint),
+        STORY(test_repeat),           STORY(test_sequences),       STORY(test_reply_lost),
+        STORY(test_checked),          STORY(test_transaction),     STORY(test_watch),
+        STORY(test_transaction_cut),  STORY(test_queries),         STORY(test_other_kinds),
+        STORY(test_checkpoints),      STORY(test_changes_unknown), STORY(test_wrong_checkpoint),
+        STORY(test_empty_checkpoint),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
