@@ -98,10 +98,20 @@ static void operation_over(struct client *c)
         sim_after(c->sim, 1 + random_below(&c->random, wait + 1), next_call, c, c->calls);
 }
 
+static void trace_operation(const struct client *c, const char *what, struct bytes text)
+{
+    if (c->sim->options.trace_messages)
+        sim_trace(c->sim, NODE_CLIENT, "c%u operation %llu: %s %.*s", c->index,
+                  (unsigned long long)c->operation, what, (int)(text.size < 60 ? text.size : 60),
+                  (const char *)text.data);
+}
+
 /* The service's reply to the operation under way. */
 static void operation_answered(struct client *c, struct bytes reply)
 {
     struct sim *sim = c->sim;
+
+    trace_operation(c, "reply", reply);
     struct resp_value value = { 0 };
     struct error error;
     size_t used;
@@ -134,6 +144,7 @@ static void operation_answered(struct client *c, struct bytes reply)
 
 static void operation_failed(struct client *c)
 {
+    trace_operation(c, "not executed", bytes_string(""));
     if (c->operation && c->kind != CLIENT_AUDITOR)
         history_not_done(&c->sim->history, c->operation);
     operation_over(c);
@@ -141,6 +152,7 @@ static void operation_failed(struct client *c)
 
 static void operation_unknown(struct client *c)
 {
+    trace_operation(c, "unknown", bytes_string(""));
     if (c->operation && c->kind != CLIENT_AUDITOR)
         history_unknown(&c->sim->history, c->operation);
     operation_over(c);
@@ -192,6 +204,8 @@ static void line_request(struct client *c, uint32_t server, uint64_t session, ui
     struct letter *letter = letter_new(c, server, LETTER_REQUEST, sizeof head + size);
 
     assert(line->up && line->waiting_count < SESSION_PENDING_MAX);
+    trace_operation(c, c->read ? "read, to" : "write, to",
+                    bytes_string(node_name(NODE_SERVER(server))));
     memset(&head, 0, sizeof head);
     head.session = session;
     head.sequence = sequence;
@@ -536,6 +550,18 @@ static void operation_choose(struct client *c, uint32_t key, bool read)
                                             history_operation(&sim->history, c->operation)->text });
 }
 
+/* A value that fills journals. */
+static void bulk_pack(struct client *c, const char *key)
+{
+    struct bytes argv[3] = { bytes_string("set"), bytes_string(key) };
+    char *value = memory_zeroed(1, c->sim->options.bulk_bytes);
+
+    argv[2] = bytes_of(value, 1 + random_below(&c->random, c->sim->options.bulk_bytes));
+    buffer_clear(&c->request, SIZE_MAX);
+    request_pack_command(&c->request, 3, argv);
+    free(value);
+}
+
 /* Something else than appends, for the state to be of more than one kind. */
 static void noise_choose(struct client *c)
 {
@@ -546,6 +572,10 @@ static void noise_choose(struct client *c)
     snprintf(value, sizeof value, "%llu", (unsigned long long)random_below(&c->random, 1000));
     c->read = c->stale = false;
     c->operation = 0;
+    if (c->sim->options.bulk_bytes > 0 && random_below(&c->random, 2) == 0) {
+        bulk_pack(c, key);
+        return;
+    }
     switch (random_below(&c->random, 4)) {
     case 0: request_pack(c, 4, (const char *const[]){ "psetex", key, "300", value }); break;
     case 1: request_pack(c, 2, (const char *const[]){ "del", key }); break;
@@ -612,7 +642,8 @@ static void next_call(void *subject, uint64_t calls)
         return;
     c->busy = true;
     c->calls++;
-    if (c->kind == CLIENT_PLAIN && random_below(&c->random, NOISE_SHARE) == 0)
+    if (c->kind == CLIENT_PLAIN &&
+        random_below(&c->random, sim->options.bulk_bytes ? 2 : NOISE_SHARE) == 0)
         noise_choose(c);
     else
         operation_choose(c, (uint32_t)random_below(&c->random, sim->options.keys),

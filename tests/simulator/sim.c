@@ -178,7 +178,12 @@ void sim_options_drawn(struct sim_options *o, uint64_t seed)
     o->readers = (uint32_t)random_below(&r, 3);
     o->think_ms = 4u << random_below(&r, 5);
     o->keys = 1 + (uint32_t)random_below(&r, 6);
-    o->journal_bytes_max = random_below(&r, 2) ? 64u << 20 : 1024u << random_below(&r, 8);
+    /* Entries of large values, and little room for them: members that lag need checkpoints. */
+    if (random_below(&r, 3) == 0) {
+        o->bulk_bytes = 1024u << random_below(&r, 7);
+        o->journal_bytes_max = (2u << 20) + (1u << 20) * (uint32_t)random_below(&r, 4);
+        o->plain_clients++;
+    }
     o->pending_bytes_max = random_below(&r, 4) ? 16u << 20 : 512u << random_below(&r, 4);
     faults_draw(o, &r);
 }

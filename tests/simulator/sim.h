@@ -34,6 +34,7 @@ struct sim_options {
     uint32_t session_clients, plain_clients, readers;
     uint32_t think_ms; /* mean pause of a client between two requests */
     uint32_t keys;
+    uint32_t bulk_bytes; /* of large values that plain clients write now and then; 0: none */
     uint64_t journal_bytes_max, pending_bytes_max;
 
     /* Faults, by chance, for faults_ms; 0: none. */
