@@ -350,11 +350,11 @@ void transaction_watched(struct connection *c, enum outcome outcome, struct byte
 
     assert(t && t->asking > 0);
     t->asking--;
-    at = reply.size > 0 ? resp_read_value(reply, &value) : 0;
-    if (outcome != OUTCOME_DONE || at == 0 || value.type != RESP_ARRAY || t->broken) {
+    if (outcome != OUTCOME_DONE || reply.size == 0 || reply.data[0] != RESP_ARRAY || t->broken) {
         t->broken = true;
         return;
     }
+    at = resp_read_value(reply, &value);
     count = (uint32_t)value.integer;
     assert(count <= t->key_count - t->watched);
     versions_grow(t, count);
