@@ -201,7 +201,7 @@ static int vectors_fill(const struct link *link, struct iovec *vectors)
     for (uint32_t i = 0; i < count; i++) {
         const struct link_piece *piece = &link->pieces[link->piece_first + i];
 
-        vectors[i].iov_base = (void *)(uintptr_t)(piece->owner ? piece->data : copied);
+        vectors[i].iov_base = (void *)(piece->owner ? piece->data : copied);
         vectors[i].iov_len = piece->size;
         if (!piece->owner)
             copied += piece->size;

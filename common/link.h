@@ -10,10 +10,10 @@
 #include "common/effects.h"
 #include "common/messages.h"
 
-#define LINK_READ_BYTES      (64u * 1024u)        /* asked for in one read */
-#define LINK_READ_BYTES_MAX  (1024u * 1024u)      /* of one link in one turn: others wait */
-#define LINK_WRITE_BYTES_MAX (4u * 1024u * 1024u) /* likewise */
-#define LINK_COPY_BYTES_MAX  (16u * 1024u)        /* above it, bytes of a block are not copied */
+#define LINK_READ_BYTES      ((size_t)64 * 1024)       /* asked for in one read */
+#define LINK_READ_BYTES_MAX  ((size_t)1024 * 1024)     /* of one link in one turn: others wait */
+#define LINK_WRITE_BYTES_MAX ((size_t)4 * 1024 * 1024) /* likewise */
+#define LINK_COPY_BYTES_MAX  ((size_t)16 * 1024) /* above it, bytes of a block are not copied */
 
 enum link_status {
     LINK_GOOD,    /* all done: everything sent, or something read */

@@ -25,7 +25,7 @@ static void complain(char said[ERROR_TEXT_SIZE], enum note_level level, const ch
 
 static struct peer *peer_new(struct runtime *r, int fd, struct dialler *dialler)
 {
-    struct timeval patience = { HELLO_MS_MAX / 1000, HELLO_MS_MAX % 1000 * 1000 };
+    struct timeval patience = { .tv_sec = HELLO_MS_MAX / 1000 };
     struct peer *p = memory_zeroed(1, sizeof *p);
     struct peer **end = &r->awaited;
 
@@ -92,7 +92,7 @@ static void say_down(const struct peer *p)
 /* Half of the wait is chance, so that many do not dial in step. */
 static void dial_later(struct dialler *d)
 {
-    uint64_t wait_us = d->backoff_ms * 500u;
+    uint64_t wait_us = (uint64_t)d->backoff_ms * 500u;
     struct timeval wait;
 
     wait_us += random_below(&d->runtime->random, wait_us + 1);

@@ -30,6 +30,8 @@ enum peer_state {
     PEER_CUT, /* closed; the core is yet to be told, if it knew */
 };
 
+_Static_assert(HELLO_MS_MAX % 1000 == 0, "its timer counts in whole seconds");
+
 /* One connection. */
 struct peer {
     struct runtime *runtime;

@@ -117,7 +117,7 @@ static enum error_code listen_on(const struct socket_address *where, int *fd, co
 
 enum error_code socket_listen(const char *address, uint16_t port, int *fd, struct error *error)
 {
-    struct socket_address list[SOCKET_ADDRESS_COUNT_MAX];
+    struct socket_address list[SOCKET_ADDRESS_COUNT_MAX] = { 0 };
     char text[SOCKET_TEXT_SIZE];
     uint32_t count;
 

@@ -5,8 +5,6 @@
 
 #include "server/clients.h"
 
-#define OWN_SLOTS 128u /* of the index by name: a power of two, at least twice the commands */
-
 bool subcommand_fits(struct connection *c, const char *command, const struct subcommand *list,
                      size_t count, uint32_t argc, const struct bytes *argv)
 {
@@ -361,8 +359,9 @@ static void client_list(struct connection *c, uint32_t argc, const struct bytes 
         return;
     }
     for (uint32_t i = 0; i < c->clients->capacity && !others; i++)
-        if (c->clients->table[i] && is_listed(c->clients->table[i], argc, argv))
-            describe(c->clients->table[i], &text);
+        if (c->clients->places[i].connection &&
+            is_listed(c->clients->places[i].connection, argc, argv))
+            describe(c->clients->places[i].connection, &text);
     reply_text(c, &text);
 }
 
@@ -391,7 +390,7 @@ static uint32_t kill_all(struct connection *c, const struct kill_filter *filter)
     uint32_t killed = 0;
 
     for (uint32_t i = 0; i < c->clients->capacity; i++) {
-        struct connection *each = c->clients->table[i];
+        struct connection *each = c->clients->places[i].connection;
 
         if (!each || !is_to_be_killed(each, c, filter))
             continue;
@@ -630,13 +629,12 @@ static uint32_t word_hash(struct bytes word)
 
 void own_commands_index(struct clients *clients)
 {
-    clients->own = memory_zeroed(OWN_SLOTS, sizeof *clients->own);
     for (size_t i = 0; i < OWN_COUNT; i++) {
         uint32_t slot = word_hash(bytes_string(own_commands[i].name)) % OWN_SLOTS;
 
         while (clients->own[slot])
             slot = (slot + 1) % OWN_SLOTS;
-        clients->own[slot] = &own_commands[i];
+        clients->own[slot] = (uint8_t)(i + 1);
     }
 }
 
@@ -648,8 +646,8 @@ const struct own_command *own_command_find(const struct clients *clients, struct
         return NULL;
     slot = word_hash(word) % OWN_SLOTS;
     for (; clients->own[slot]; slot = (slot + 1) % OWN_SLOTS)
-        if (resp_is(word, clients->own[slot]->name))
-            return clients->own[slot];
+        if (resp_is(word, own_commands[clients->own[slot] - 1].name))
+            return &own_commands[clients->own[slot] - 1];
     return NULL;
 }
 

@@ -54,8 +54,8 @@ static void info_clients(const struct clients *clients, const struct server_stat
     buffer_format(out,
                   "connected_clients:%u\r\nmaxclients:%u\r\nblocked_clients:%u\r\n"
                   "client_input_bytes:%" PRIu64 "\r\nclient_output_bytes:%" PRIu64 "\r\n",
-                  clients->count, clients->options.connections_max,
-                  clients->blocked_count, clients->input_bytes, clients->output_bytes);
+                  clients->count, clients->options.connections_max, clients->blocked_count,
+                  clients->input_bytes, clients->output_bytes);
 }
 
 static uint64_t resident_bytes(void)

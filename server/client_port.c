@@ -12,8 +12,7 @@
 #include "common/log.h"
 #include "common/socket.h"
 
-#define READ_BYTES_PER_TURN \
-    (4u * CLIENT_READ_BYTES) /* of one client, unless its command is large */
+#define READ_BYTES_PER_TURN (4 * CLIENT_READ_BYTES) /* of one client */
 
 struct client_port {
     struct clients *clients;
@@ -269,8 +268,8 @@ struct clients *client_port_clients(struct client_port *port)
 void client_port_close(struct client_port *port)
 {
     for (uint32_t i = 0; i < port->clients->capacity; i++)
-        if (port->clients->table[i])
-            socket_free(port->clients->table[i]->socket);
+        if (port->clients->places[i].connection)
+            socket_free(port->clients->places[i].connection->socket);
     acceptor_close(&port->acceptor);
     event_del(&port->timer);
     clients_free(port->clients);

@@ -5,7 +5,7 @@
 
 #include "server/clients.h"
 
-#define LOCALS_BYTES_MAX (16u * 1024u * 1024u) /* replies kept for EXEC, before the last one */
+#define LOCALS_BYTES_MAX ((size_t)16 << 20) /* replies kept for EXEC, before the last one */
 
 struct transaction {
     bool open;   /* between MULTI and EXEC */
@@ -92,10 +92,11 @@ static size_t packed_size(uint32_t argc, const struct bytes *argv)
 /* Whether so much more still fits in one request, with room for its counts. */
 static bool fits(const struct transaction *t, size_t more)
 {
+    const uint32_t max = REQUEST_BYTES_MAX;
     size_t used =
         buffer_size(&t->commands) + buffer_size(&t->keys) + sizeof(uint64_t) * (size_t)t->key_count;
 
-    return used + more + 2 * sizeof(uint32_t) <= REQUEST_BYTES_MAX;
+    return used + more + 2 * sizeof(uint32_t) <= max;
 }
 
 void transaction_queue(struct connection *c, const struct service_command *command, uint32_t argc,
@@ -174,6 +175,7 @@ void transaction_merge(struct bytes locals, struct bytes reply, struct buffer *o
     uint32_t own_count = 0, left;
 
     for (struct bytes l = locals; l.size > 0; own_count++) {
+        assert(l.data);
         memcpy(&local, l.data, sizeof local);
         l = bytes_of(l.data + sizeof local + local.size, l.size - sizeof local - local.size);
     }
@@ -241,8 +243,10 @@ static void pack(const struct transaction *t, struct buffer *packed)
     buffer_clear(packed, CLIENT_READ_BYTES);
     request_pack_transaction_begin(packed, t->watched);
     for (uint32_t i = 0; i < t->watched; i++) {
-        uint32_t size = word_at(key);
+        uint32_t size;
 
+        assert(key);
+        size = word_at(key);
         request_pack_transaction_watch(packed, t->versions[i], bytes_of(key + 4, size));
         key += 4 + size;
     }

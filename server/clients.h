@@ -15,12 +15,12 @@
 #include "common/resp.h"
 #include "server/server.h"
 
-#define CLIENT_ADDRESS_SIZE      64u        /* "127.0.0.1:4711" with its end */
-#define CLIENT_NAME_BYTES_MAX    256u       /* of CLIENT SETNAME and SETINFO */
-#define CLIENT_UNANSWERED_MAX    (1u << 20) /* commands of one connection under way */
-#define CLIENT_BUFFER_BYTES_KEPT 1024u      /* of an output that is empty */
-#define CLIENT_READ_BYTES        (64u * 1024u)
-#define CLIENT_READ_BYTES_MAX    (1024u * 1024u) /* of a large command, in one read */
+#define CLIENT_ADDRESS_SIZE      64u            /* "127.0.0.1:4711" with its end */
+#define CLIENT_NAME_BYTES_MAX    256u           /* of CLIENT SETNAME and SETINFO */
+#define CLIENT_UNANSWERED_MAX    (1u << 20)     /* commands of one connection under way */
+#define CLIENT_BUFFER_BYTES_KEPT ((size_t)1024) /* of an output that is empty */
+#define CLIENT_READ_BYTES        ((size_t)64 * 1024)
+#define CLIENT_READ_BYTES_MAX    ((size_t)1024 * 1024) /* of a large command, in one read */
 
 /* Version of Redis whose commands and replies are spoken here; clients choose by it. */
 #define REDIS_VERSION    "7.0.15"
@@ -104,14 +104,22 @@ struct connection {
     void *socket;                     /* whatever moves its bytes; not touched here */
 };
 
+#define CLIENT_PLACE_NONE UINT32_MAX
+#define OWN_SLOTS         128u /* a power of two, at least twice the commands */
+
+struct client_place {
+    struct connection *connection;
+    uint32_t generation; /* grows with every connection that leaves it */
+    uint32_t next_free;
+};
+
 struct clients {
     struct clients_options options;
     struct instant now; /* set before every call that follows */
     struct instant started;
-    struct connection **table;
-    uint32_t *generations;
-    uint32_t capacity, count, free_count;
-    uint32_t *free; /* places */
+    struct client_place *places;
+    uint32_t capacity, count;
+    uint32_t free; /* the first place without a connection; CLIENT_PLACE_NONE */
     uint64_t next_id;
     struct connection *dirty;
     struct connection *first_blocked, *last_blocked; /* in the order in which they were blocked */
@@ -124,8 +132,8 @@ struct clients {
     struct {
         uint64_t connections, commands, rejected, errors, input, output, cut;
     } total;
-    const struct own_command **own; /* table of client_commands.c, hashed by name */
-    bool shutting;                  /* no further calls of the server */
+    uint8_t own[OWN_SLOTS]; /* table of client_commands.c by hash of the name: 1 + index, or 0 */
+    bool shutting;          /* no further calls of the server */
 };
 
 struct clients *clients_new(const struct clients_options *options, struct instant now);

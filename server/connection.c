@@ -14,6 +14,8 @@
 #define HANDLE_SEQUENCE_MASK ((1u << HANDLE_SEQUENCE_BITS) - 1u)
 #define HANDLE_PLACE_MASK    ((1u << HANDLE_PLACE_BITS) - 1u)
 
+#define HANDLE_GENERATION_MASK ((1u << (64u - HANDLE_PLACE_BITS - HANDLE_SEQUENCE_BITS)) - 1u)
+
 _Static_assert(CLIENT_UNANSWERED_MAX < HANDLE_SEQUENCE_MASK, "no two commands share a handle");
 
 #define INPUT_STEP_BYTES (16u * 1024u * 1024u) /* of a large bulk, at a time */
@@ -83,15 +85,18 @@ static bool is_over(struct connection *c)
     return true;
 }
 
+/* First bytes of what RESP2 does not have, or may have inside. */
+static const char not_resp2[] = { '_', '%', '~', ',', '#', '(', '>', '=', '!', '*', '|' };
+
 /* RESP3 goes as it is, and to RESP2 clients too unless its first byte is not of RESP2, or there may
  * be such a one inside. */
 static void emit(struct connection *c, const struct answer *answer, struct bytes reply)
 {
-    if (reply.size == 0 || answer->silent || is_over(c))
+    if (!reply.data || reply.size == 0 || answer->silent || is_over(c))
         return;
     if (reply.data[0] == RESP_ERROR)
         c->clients->total.errors++;
-    if (answer->resp3 || !memchr("_%~,#(>=!*|", reply.data[0], 11))
+    if (answer->resp3 || !memchr(not_resp2, reply.data[0], sizeof not_resp2))
         buffer_append(&c->out, reply.data, reply.size);
     else if (answer->kind == ANSWER_EXEC && reply.data[0] == RESP_NULL)
         buffer_append_string(&c->out, "*-1\r\n");
@@ -143,10 +148,9 @@ static struct connection *connection_of(const struct clients *clients, uint64_t 
     uint32_t place = (uint32_t)(client >> HANDLE_SEQUENCE_BITS) & HANDLE_PLACE_MASK;
     uint32_t generation = (uint32_t)(client >> (HANDLE_SEQUENCE_BITS + HANDLE_PLACE_BITS));
 
-    if (place >= clients->capacity || !clients->table[place] ||
-        clients->generations[place] != generation)
+    if (place >= clients->capacity || clients->places[place].generation != generation)
         return NULL;
-    return clients->table[place];
+    return clients->places[place].connection;
 }
 
 /* A text of the server as an error reply. */
@@ -598,7 +602,7 @@ static void limit_input(struct clients *clients)
     struct connection *most = NULL;
 
     for (uint32_t i = 0; i < clients->capacity; i++) {
-        struct connection *c = clients->table[i];
+        struct connection *c = clients->places[i].connection;
 
         if (c && !c->closing && (!most || c->counted_in > most->counted_in))
             most = c;
@@ -617,7 +621,7 @@ static void limit_output(struct clients *clients)
     struct connection *most = NULL;
 
     for (uint32_t i = 0; i < clients->capacity; i++) {
-        struct connection *c = clients->table[i];
+        struct connection *c = clients->places[i].connection;
 
         if (c && (!most || c->counted_out > most->counted_out))
             most = c;
@@ -635,10 +639,10 @@ static void limit_output(struct clients *clients)
 
 void clients_limit(struct clients *clients)
 {
+    const uint32_t largest = REQUEST_BYTES_MAX; /* a single command, always possible */
     uint64_t max = (uint64_t)clients->options.config->clients.pending_mb_max << 20;
 
-    if (max < REQUEST_BYTES_MAX)
-        max = REQUEST_BYTES_MAX; /* the largest command of one client is always possible */
+    max = max > largest ? max : largest;
     if (clients->input_bytes > max)
         limit_input(clients);
     if (clients->output_bytes > max)
@@ -653,6 +657,7 @@ struct clients *clients_new(const struct clients_options *options, struct instan
 
     clients->options = *options;
     clients->now = clients->started = now;
+    clients->free = CLIENT_PLACE_NONE;
     own_commands_index(clients);
     return clients;
 }
@@ -660,53 +665,51 @@ struct clients *clients_new(const struct clients_options *options, struct instan
 void clients_free(struct clients *clients)
 {
     for (uint32_t i = 0; i < clients->capacity; i++)
-        if (clients->table[i])
-            connection_free(clients->table[i]);
-    free(clients->table);
-    free(clients->generations);
-    free(clients->free);
-    free(clients->own);
+        if (clients->places[i].connection)
+            connection_free(clients->places[i].connection);
+    free(clients->places);
     buffer_free(&clients->reply);
     buffer_free(&clients->packed);
     free(clients);
 }
 
-static void table_grow(struct clients *clients)
+static void places_grow(struct clients *clients)
 {
     uint32_t old = clients->capacity, capacity = old ? 2 * old : 64;
 
-    clients->table = memory_grown(clients->table, capacity * sizeof *clients->table);
-    clients->generations =
-        memory_grown(clients->generations, capacity * sizeof *clients->generations);
-    clients->free = memory_grown(clients->free, capacity * sizeof *clients->free);
-    for (uint32_t i = old; i < capacity; i++) {
-        clients->table[i] = NULL;
-        clients->generations[i] = 0;
-        clients->free[clients->free_count++] = old + capacity - 1 - i; /* lowest on top */
-    }
+    assert(capacity <= HANDLE_PLACE_MASK + 1);
+    clients->places = memory_grown(clients->places, capacity * sizeof *clients->places);
+    for (uint32_t i = old; i < capacity; i++)
+        clients->places[i] = (struct client_place){
+            .next_free = i + 1 < capacity ? i + 1 : clients->free,
+        };
+    clients->free = old;
     clients->capacity = capacity;
 }
 
 struct connection *connection_new(struct clients *clients, const char *peer, const char *local)
 {
+    struct client_place *place;
     struct connection *c;
 
     if (clients->count >= clients->options.connections_max) {
         clients->total.rejected++;
         return NULL;
     }
-    if (clients->free_count == 0)
-        table_grow(clients);
+    if (clients->free == CLIENT_PLACE_NONE)
+        places_grow(clients);
     c = memory_zeroed(1, sizeof *c);
     c->clients = clients;
     c->id = ++clients->next_id;
-    c->place = clients->free[--clients->free_count];
-    c->generation = clients->generations[c->place];
+    c->place = clients->free;
+    place = &clients->places[c->place];
+    place->connection = c;
+    clients->free = place->next_free;
+    c->generation = place->generation;
     c->since = c->active = clients->now;
     c->last_command = "NULL";
     snprintf(c->peer, sizeof c->peer, "%s", peer);
     snprintf(c->local, sizeof c->local, "%s", local);
-    clients->table[c->place] = c;
     clients->count++;
     clients->total.connections++;
     return c;
@@ -727,6 +730,7 @@ static void dirty_drop(struct connection *c)
 void connection_free(struct connection *c)
 {
     struct clients *clients = c->clients;
+    struct client_place *place = &clients->places[c->place];
 
     if (c->blocked != BLOCKED_NO)
         become_unblocked(c);
@@ -739,10 +743,10 @@ void connection_free(struct connection *c)
     }
     clients->input_bytes -= c->counted_in;
     clients->output_bytes -= c->counted_out;
-    clients->table[c->place] = NULL;
-    clients->generations[c->place] = (clients->generations[c->place] + 1) &
-                                     ((1u << (64 - HANDLE_PLACE_BITS - HANDLE_SEQUENCE_BITS)) - 1u);
-    clients->free[clients->free_count++] = c->place;
+    place->connection = NULL;
+    place->generation = (place->generation + 1) & HANDLE_GENERATION_MASK;
+    place->next_free = clients->free;
+    clients->free = c->place;
     clients->count--;
     transaction_free(c);
     buffer_free(&c->in);

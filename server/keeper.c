@@ -9,7 +9,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define KEEPER_STACK_BYTES (64u * 1024u)
+#define KEEPER_STACK_BYTES ((size_t)64 * 1024)
 
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer)
@@ -61,11 +61,11 @@ static long system_call(long number, long a, long b, long c, long d, long e)
 /* The parent may be gone before it is asked to be watched: then there is nothing to keep. */
 static int keep(void *argument)
 {
-    long parent = (long)(intptr_t)argument;
+    long parent = *(const pid_t *)argument;
 
     system_call(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
     system_call(SYS_prctl, PR_SET_NAME, (long)(intptr_t) "holdfast-keeper", 0, 0, 0);
-    system_call(SYS_close_range, 0, (long)~0u, 0, 0, 0);
+    system_call(SYS_close_range, 0, (long)UINT32_MAX, 0, 0, 0);
     while (system_call(SYS_getppid, 0, 0, 0, 0, 0) == parent)
         system_call(SYS_ppoll, 0, 0, 0, 0, 0);
     system_call(SYS_exit_group, 0, 0, 0, 0, 0);
@@ -85,7 +85,8 @@ enum error_code keeper_start(pid_t *pid, struct error *error)
         return error_system(error, "no keeper: no memory for its stack");
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, &before);
-    *pid = clone(keep, stack + KEEPER_STACK_BYTES, CLONE_VM, (void *)(intptr_t)getpid());
+    *(pid_t *)(void *)stack = getpid(); /* at its far end, where the keeper never gets */
+    *pid = clone(keep, stack + KEEPER_STACK_BYTES, CLONE_VM, stack);
     sigprocmask(SIG_SETMASK, &before, NULL);
     if (*pid > 0)
         return ERROR_NONE;

@@ -97,6 +97,8 @@ static int set_up(void **state)
         .context = f,
     };
 
+    if (!f)
+        return -1;
     strcpy(f->config.cluster, "three");
     strcpy(f->config.path, "three.cfg");
     f->config.clients.client_output_mb_max = 1;
@@ -144,7 +146,8 @@ static void hear(struct connection *c, const char *expected)
     struct bytes out = buffer_bytes(&c->out);
     char *text = calloc(1, out.size + 1);
 
-    if (out.size)
+    assert_non_null(text);
+    if (out.data)
         memcpy(text, out.data, out.size);
     assert_string_equal(text, expected);
     free(text);

@@ -17,8 +17,8 @@
 #include "common/log.h"
 #include "common/runtime_links.h"
 
-#define WAIT_MS_MAX 5000u              /* for anything that must happen */
-#define BULK_BYTES  (3u * 1024 * 1024) /* more than a socket takes at once */
+#define WAIT_MS_MAX 5000u               /* for anything that must happen */
+#define BULK_BYTES  ((uint32_t)3 << 20) /* more than a socket takes at once */
 
 /* A core that writes down what it is told. */
 struct toy {
@@ -99,7 +99,7 @@ static void perform(void *context, const struct effect *effect)
 
     assert_int_equal(effect->type, EFFECT_STORE);
     runtime_deliver(side->runtime, &message);
-    strcat(side->toy.story, "stored ");
+    memcpy(side->toy.story, "stored", sizeof "stored");
 }
 
 static void side_open(struct side *side, node_id self, uint64_t incarnation)
@@ -177,9 +177,13 @@ static int set_up(void **state)
 {
     struct fixture *f = calloc(1, sizeof *f);
 
-    strcpy(f->folder, "/tmp/holdfast-test-XXXXXX");
-    if (!f || !mkdtemp(f->folder))
+    if (!f)
         return -1;
+    strcpy(f->folder, "/tmp/holdfast-test-XXXXXX");
+    if (!mkdtemp(f->folder)) {
+        free(f);
+        return -1;
+    }
     snprintf(f->path, sizeof f->path, "%s/a.sock", f->folder);
     f->log = memfd_create("log", MFD_CLOEXEC);
     f->old_stderr = dup(STDERR_FILENO);
@@ -379,7 +383,7 @@ static void test_held_block(void **state)
     links_send(f->b.runtime, NODE_RM, &message, block);
     links_send(f->b.runtime, NODE_RM, &message, block);
     assert_int_equal(block->holders, 3);
-    UNTIL(f, f->a.toy.bulk_bytes == 2 * BULK_BYTES);
+    UNTIL(f, f->a.toy.bulk_bytes == 2 * (uint64_t)BULK_BYTES);
     assert_int_equal(f->a.toy.bulk_sum, 2 * sum);
     UNTIL(f, block->holders == 1);
     block_release(block);
@@ -447,7 +451,7 @@ static void test_redial(void **state)
 static void test_tcp(void **state)
 {
     struct fixture *f = *state;
-    struct sockaddr_in name;
+    struct sockaddr_in name = { 0 };
     socklen_t size = sizeof name;
     struct error error;
 
@@ -488,7 +492,7 @@ static void test_delivery_within_perform(void **state)
 
     side_open(&f->a, NODE_RM, 1);
     runtime_deliver(f->a.runtime, &message);
-    assert_string_equal(f->a.toy.story, "stored ");
+    assert_string_equal(f->a.toy.story, "stored");
     assert_int_equal(f->a.toy.ups, 1);
 }
 
