@@ -3,7 +3,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <unistd.h>
+
+#include "common/directory.h"
 
 /* The holder may end between our attempt and the question who it was; then the next attempt
  * succeeds. */
@@ -48,6 +51,19 @@ enum error_code lock_take(const char *path, int *fd, struct error *error)
     close(file);
     return error_set(error, ERROR_REFUSED, "already running: %s is held by process %ld", path,
                      (long)holder);
+}
+
+enum error_code lock_take_node(const struct config *config, node_id node, struct error *error)
+{
+    char file[NAME_SIZE + sizeof ".lock"];
+    char path[CONFIG_PATH_SIZE];
+    int fd; /* open until the process ends */
+
+    if (directory_make(config->run_dir, error) != ERROR_NONE)
+        return error->code;
+    snprintf(file, sizeof file, "%s.lock", node_name(node));
+    config_run_path(config, file, path);
+    return lock_take(path, &fd, error);
 }
 
 pid_t lock_holder(const char *path)

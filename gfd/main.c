@@ -2,6 +2,7 @@
  * Only wiring. The decisions are in membership.c, the sockets in common/. */
 #include <stdlib.h>
 
+#include "common/lock.h"
 #include "common/log.h"
 #include "common/runtime.h"
 #include "gfd/membership.h"
@@ -11,7 +12,9 @@ static enum error_code configure(struct config *config, struct config_arguments 
 {
     if (config_arguments_parse(arguments, argc, argv, error) != ERROR_NONE)
         return error->code;
-    return config_load(config, arguments->path, error);
+    if (config_load(config, arguments->path, error) != ERROR_NONE)
+        return error->code;
+    return config_run_dir_set(config, arguments->run_dir, error);
 }
 
 static enum error_code connect_all(struct runtime *runtime, const struct config *config,
@@ -38,6 +41,10 @@ int main(int argc, char **argv)
     if (arguments.check_only)
         return EXIT_SUCCESS;
     log_open("gfd", arguments.verbose);
+    if (lock_take_node(&config, NODE_GFD, &error) != ERROR_NONE) {
+        (void)log_failure(&error);
+        return error.code == ERROR_REFUSED ? EXIT_ALREADY_RUNNING : EXIT_FAILURE;
+    }
 
     options = membership_options_from(&config);
     membership_init(&membership, &options, runtime_now());

@@ -8,7 +8,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "common/directory.h"
 #include "common/lock.h"
 #include "common/log.h"
 #include "common/runtime.h"
@@ -84,18 +83,6 @@ static enum error_code program_find(char path[PATH_MAX], struct error *error)
     if (snprintf(path, PATH_MAX, "%s/holdfast-server", dirname(own)) >= PATH_MAX)
         return error_set(error, ERROR_LIMIT, "the path of holdfast-server is too long");
     return ERROR_NONE;
-}
-
-static enum error_code lock_run_dir(const struct config *config, node_id self, struct error *error)
-{
-    char name[NAME_SIZE + 8], path[CONFIG_PATH_SIZE];
-    int fd; /* open for as long as we live */
-
-    if (directory_make(config->run_dir, error) != ERROR_NONE)
-        return error->code;
-    snprintf(name, sizeof name, "%s.lock", node_name(self));
-    config_run_path(config, name, path);
-    return lock_take(path, &fd, error);
 }
 
 static enum error_code lfd_open(struct lfd *lfd, node_id self,
@@ -211,7 +198,7 @@ int main(int argc, char **argv)
     if (arguments.check_only)
         return EXIT_SUCCESS;
     log_open(node_name(self), arguments.verbose);
-    if (lock_run_dir(&lfd.config, self, &error) != ERROR_NONE) {
+    if (lock_take_node(&lfd.config, self, &error) != ERROR_NONE) {
         (void)log_failure(&error);
         return error.code == ERROR_REFUSED ? EXIT_ALREADY_RUNNING : EXIT_FAILURE;
     }

@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "common/directory.h"
 #include "common/lock.h"
 #include "common/log.h"
 #include "common/runtime.h"
@@ -61,18 +60,6 @@ static enum error_code configure(struct daemon *d, struct config_arguments *argu
         config_load(&d->config, arguments->path, error) != ERROR_NONE)
         return error->code;
     return config_run_dir_set(&d->config, arguments->run_dir, error);
-}
-
-/* Two rms would issue views against each other. */
-static enum error_code lock_run_dir(const struct config *config, struct error *error)
-{
-    char path[CONFIG_PATH_SIZE];
-    int fd; /* open for as long as we live */
-
-    if (directory_make(config->run_dir, error) != ERROR_NONE)
-        return error->code;
-    config_run_path(config, "rm.lock", path);
-    return lock_take(path, &fd, error);
 }
 
 static enum error_code init_core(struct daemon *d, struct error *error)
@@ -139,7 +126,8 @@ int main(int argc, char **argv)
     if (arguments.check_only)
         return EXIT_SUCCESS;
     log_open("rm", arguments.verbose);
-    if (lock_run_dir(&d.config, &error) != ERROR_NONE) {
+    /* Two rms would issue views against each other. */
+    if (lock_take_node(&d.config, NODE_RM, &error) != ERROR_NONE) {
         (void)log_failure(&error);
         return error.code == ERROR_REFUSED ? EXIT_ALREADY_RUNNING : EXIT_FAILURE;
     }

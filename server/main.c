@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 
-#include "common/directory.h"
 #include "common/lock.h"
 #include "common/log.h"
 #include "common/runtime.h"
@@ -22,7 +21,6 @@ struct process {
     struct server *server;
     struct runtime *runtime;
     struct client_port *port;
-    int lock;
 };
 
 /* ---- What the server is to the runtime: a core, but for heartbeats ---- */
@@ -133,18 +131,6 @@ static enum error_code find_self(struct process *p, const struct config_argument
                          arguments->name);
     p->own = &p->config.servers[node_index(p->self)];
     return ERROR_NONE;
-}
-
-/* Two processes must never be the same server. */
-static enum error_code lock_own(struct process *p, struct error *error)
-{
-    char file[NAME_SIZE + sizeof ".lock"], path[CONFIG_PATH_SIZE];
-
-    if (directory_make(p->config.run_dir, error) != ERROR_NONE)
-        return error->code;
-    snprintf(file, sizeof file, "%s.lock", p->own->name);
-    config_run_path(&p->config, file, path);
-    return lock_take(path, &p->lock, error);
 }
 
 static enum error_code open_server(struct process *p, uint64_t incarnation, struct error *error)
@@ -265,7 +251,8 @@ static enum error_code open_all(struct process *p, struct error *error)
 {
     uint64_t incarnation = runtime_wall_us(); /* which life this is: later ones are greater */
 
-    if (lock_own(p, error) != ERROR_NONE || open_server(p, incarnation, error) != ERROR_NONE ||
+    if (lock_take_node(&p->config, p->self, error) != ERROR_NONE ||
+        open_server(p, incarnation, error) != ERROR_NONE ||
         open_runtime(p, incarnation, error) != ERROR_NONE || open_clients(p, error) != ERROR_NONE ||
         open_links(p, error) != ERROR_NONE)
         return error->code;
