@@ -16,7 +16,7 @@
 #define LOAD_LANES_MAX    1000000u /* connections × pipeline */
 #define LOAD_SESSIONS_MAX 32768u   /* lanes with --once: half of what the cluster remembers */
 #define LOAD_SECONDS_MAX  86400u
-#define LOAD_GAPS_MAX     64u /* longest gaps that are kept */
+#define LOAD_GAPS_MAX     256u /* longest gaps that are kept */
 
 enum load_send_to {
     LOAD_SEND_ONE,    /* every connection to the first server; to the next when it is lost */

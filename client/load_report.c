@@ -250,6 +250,7 @@ void load_report_json(const struct load_options *o, const struct load_result *r,
     char *text;
 
     json_counts(object, r);
+    json_object_set_new(object, "start_monotonic_us", json_count(r->start_ns / 1000u));
     json_object_set_new(object, "start_monotonic_s", json_real((double)r->start_ns / NS_PER_S));
     json_object_set_new(object, "seconds", json_real((double)r->elapsed_ns / NS_PER_S));
     json_object_set_new(object, "per_second", json_real(per_second(r)));
