@@ -1,0 +1,141 @@
+/* The verbs that are one question to the rm, and the check of the config. */
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "client/operator.h"
+#include "client/operator_console.h"
+#include "client/operator_status.h"
+#include "common/resp.h"
+
+#define STATUS_MS_MAX 5000u
+
+int operator_failure(const struct error *error)
+{
+    fprintf(stderr, "holdfast: %s\n", error->text);
+    return error->code == ERROR_USAGE || error->code == ERROR_CONFIG ? 2 : 1;
+}
+
+static bool colours_wanted(void)
+{
+    const char *refusal = getenv("NO_COLOR");
+
+    return isatty(STDOUT_FILENO) && !(refusal != NULL && refusal[0] != '\0');
+}
+
+/* What was written may not have arrived: a full disk or a closed pipe is a failure, too. */
+static int write_out(struct buffer *text, int status)
+{
+    if (fwrite(buffer_head(text), 1, buffer_size(text), stdout) != buffer_size(text) ||
+        fflush(stdout) != 0) {
+        perror("holdfast: cannot write the output");
+        status = 1;
+    }
+    buffer_free(text);
+    return status;
+}
+
+/* JSON as the rm gave it, indented for a person's terminal. */
+static int print_json(struct buffer *json)
+{
+    struct buffer out = { 0 };
+    json_t *root = isatty(STDOUT_FILENO)
+                       ? json_loadb((const char *)buffer_head(json), buffer_size(json), 0, NULL)
+                       : NULL;
+    char *text = root != NULL ? json_dumps(root, JSON_INDENT(2) | JSON_PRESERVE_ORDER) : NULL;
+
+    if (text != NULL)
+        buffer_append_string(&out, text);
+    else
+        buffer_append(&out, buffer_head(json), buffer_size(json));
+    buffer_append_string(&out, "\n");
+    free(text);
+    json_decref(root);
+    buffer_free(json);
+    return write_out(&out, 0);
+}
+
+int operator_status(const struct invocation *call)
+{
+    struct status *status;
+    struct buffer json = { 0 };
+    struct buffer page = { 0 };
+    struct error error;
+    enum error_code code = console_call(&call->config, STATUS_MS_MAX, 1,
+                                        (const char *const[]){ "STATUS" }, &json, &error);
+
+    if (code != ERROR_NONE) {
+        buffer_free(&json);
+        return operator_failure(&error);
+    }
+    if (call->json)
+        return print_json(&json);
+    status = memory_take(sizeof *status);
+    code = status_parse(status, buffer_bytes(&json), &error);
+    if (code == ERROR_NONE)
+        status_write(status, colours_wanted(), &page);
+    free(status);
+    buffer_free(&json);
+    return code == ERROR_NONE ? write_out(&page, 0) : operator_failure(&error);
+}
+
+/* One command whose answer is a sentence. */
+static int ask(const struct invocation *call, uint32_t count, const char *const *words)
+{
+    struct buffer text = { 0 };
+    struct error error;
+
+    if (console_call(&call->config, CONSOLE_COMMAND_MS_MAX, count, words, &text, &error) !=
+        ERROR_NONE) {
+        buffer_free(&text);
+        return operator_failure(&error);
+    }
+    buffer_append_string(&text, "\n");
+    return write_out(&text, 0);
+}
+
+int operator_order(const struct invocation *call)
+{
+    static const char *const commands[][2] = { { "switchover", "SWITCHOVER" },
+                                               { "start", "START" },
+                                               { "stop", "STOP" },
+                                               { "restart", "RESTART" } };
+    struct error error;
+
+    if (!node_is_server(config_node(&call->config, call->words[0]))) {
+        error_set(&error, ERROR_USAGE, "%s: expected a server of cluster %s, got \"%s\"",
+                  call->verb, call->config.cluster, call->words[0]);
+        return operator_failure(&error);
+    }
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
+        if (strcmp(call->verb, commands[i][0]) == 0)
+            return ask(call, 2, (const char *const[]){ commands[i][1], call->words[0] });
+    }
+    abort(); /* the table of verbs names these four only */
+}
+
+int operator_recover(const struct invocation *call)
+{
+    struct error error;
+
+    if (!call->accept_loss) {
+        error_set(&error, ERROR_USAGE,
+                  "recover goes on without writes that were acknowledged and that no server has "
+                  "any more; say so with --accept-loss");
+        return operator_failure(&error);
+    }
+    return ask(call, 2, (const char *const[]){ "RECOVER", "ACCEPT-LOSS" });
+}
+
+int operator_check(const struct invocation *call)
+{
+    const struct config *c = &call->config;
+    struct buffer line = { 0 };
+
+    buffer_format(&line, "%s: good: cluster %s, %" PRIu32 " server%s on %" PRIu32 " host%s\n",
+                  c->path, c->cluster, c->server_count, c->server_count == 1 ? "" : "s",
+                  c->host_count, c->host_count == 1 ? "" : "s");
+    return write_out(&line, 0);
+}
