@@ -140,7 +140,9 @@ static uint64_t read_position(struct server *s, uint32_t stream)
 
     if (written > s->replica.executed_index && written <= s->replica.last_index)
         return s->replica.last_index;
-    return s->replica.commit_index;
+    /* What earlier views committed is known only once the first entry of ours is committed. */
+    return s->replica.commit_index > s->replica.view_start ? s->replica.commit_index
+                                                           : s->replica.view_start;
 }
 
 static bool readable_now(struct server *s, struct instant now, uint64_t position)
