@@ -1,0 +1,182 @@
+#!/usr/bin/env python3
+"""The operator's verbs, and how a cluster starts and ends."""
+
+import json
+import os
+import signal
+
+from cluster import (Cluster, Load, assert_kept, config_text, load_options_small, main, pids_with,
+                     program, run, shipped_config, wait_until)
+
+
+def test_switchover():
+    """switchover: every server becomes the primary in turn, under load, without an error"""
+    for style in ("active", "passive"):
+        with Cluster(style=style) as c:
+            once = Load(c, "--verify", "--once", *load_options_small())
+            plain = Load(c, "--verify", *load_options_small())
+            for name in ("s2", "s3", "s1"):
+                c.operate("switchover", name)
+                assert c.primary() == name
+                c.wait_whole()
+            lives = c.wait_whole()["servers"]
+            assert all(s["restarts"] == 0 for s in lives), lives
+            assert_kept(once.finish())
+            report = plain.finish()
+            assert report["errors"] == 0 and report["verify"]["lost"] == 0, report
+
+
+def test_stop_start_restart():
+    """stop, start and restart of a backup and of the primary: no request fails"""
+    with Cluster() as c:
+        load = Load(c, "--verify", "--once", *load_options_small())
+        for name in ("s3", c.primary()):
+            c.operate("stop", name)
+            c.wait(lambda s, n=name: n not in s["view"]["members"] + s["membership"]["members"],
+                   f"{name} is gone")
+            assert c.server(name)["state"] == "stopped", c.server(name)
+            c.operate("start", name)
+            c.wait_whole()
+        old = c.server("s2")["incarnation"]
+        c.operate("restart", "s2")
+        c.wait_new_life("s2", old)
+        c.wait_whole()
+        assert_kept(load.finish())
+
+
+def test_refusals():
+    """Verbs that make no sense are refused with a reason, and change nothing"""
+    with Cluster() as c:
+        before = c.status()["view"]
+        assert "s9" in c.operate("switchover", "s9", status=1)
+        assert "rm" in c.operate("stop", "rm", status=1)
+        assert c.operate("fault", "kill", "nobody", status=1)
+        c.operate("dance", status=2)
+        c.operate("switchover", status=2)
+        assert c.status()["view"] == before
+
+
+def test_status_and_events():
+    """status --json is what the design says; status and events are for people"""
+    with Cluster() as c:
+        status = json.loads(c.operate("status", "--json"))
+        assert status["cluster"] == "test"
+        assert set(status) >= {"cluster", "view", "membership", "servers", "lfds", "gfd", "rm"}
+        assert set(status["view"]) >= {"number", "style", "acks", "primary", "members"}
+        for server in status["servers"]:
+            assert set(server) >= {"name", "host", "state", "role", "incarnation", "pid",
+                                   "client_port", "journal_index", "commit_index",
+                                   "executed_index", "restarts", "last_exit"}, server
+            assert server["client_port"] == c.ports[server["name"]]
+        old = c.server("s2")["incarnation"]
+        c.operate("fault", "kill", "s2")
+        c.wait_new_life("s2", old)
+        c.wait_whole()
+        assert "SIGKILL" in c.server("s2")["last_exit"]
+        assert "primary" in c.operate("status")
+        events = c.operate("events")
+        assert "2 members: s1, s3" in events and "3 members: s1, s2, s3" in events, events
+
+
+def test_fault_verbs():
+    """fault stop and cont: a server that is continued in time stays; else it is replaced"""
+    with Cluster() as c:
+        old = c.server("s3")["incarnation"]
+        c.operate("fault", "stop", "s3")
+        c.wait_new_life("s3", old)
+        c.wait_whole()
+        assert "stopped" in c.log()
+
+
+def test_ctrl_c():
+    """Ctrl-C, SIGTERM and SIGHUP leave no process, also with a stopped server"""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        with Cluster() as c:
+            os.kill(c.pid("gfd"), signal.SIGSTOP)
+            assert c.stop(by=number) is None
+            assert not pids_with(str(c.folder))
+
+
+def test_ctrl_c_while_starting():
+    """Ctrl-C before the cluster is up"""
+    with Cluster(start=False) as c:
+        c.up()
+        wait_until(lambda: len(pids_with(str(c.folder))) > 1, "the first daemon runs")
+        assert c.stop() is None
+
+
+def test_daemon_and_down():
+    """up --daemon and down; a second up is refused"""
+    with Cluster(start=False) as c:
+        c.operate("up", "--daemon")
+        c.wait_whole()
+        assert "already" in c.operate("up", status=1)
+        c.operate("down")
+        assert not pids_with(str(c.folder))
+
+
+def test_launcher_killed():
+    """The launcher dies: the cluster serves on, and the next `up` takes it over"""
+    with Cluster() as c:
+        lives = {s["name"]: s["incarnation"] for s in c.wait_whole()["servers"]}
+        c.launcher.kill()
+        c.launcher.wait()
+        with c.client() as client:
+            assert client("SET", "a", "1") == "OK"
+        c.up()
+        c.wait_log("is running already")
+        assert {s["name"]: s["incarnation"] for s in c.wait_whole()["servers"]} == lives
+
+
+def test_demo():
+    """holdfast demo ends with status 0, and prints every hop"""
+    with Cluster(shipped_config("demo.cfg"), start=False) as c:
+        status, out, err = run(*c.command("demo"), timeout_s=120)
+        assert status == 0, out + err
+        assert "us" in out or "µs" in out, out
+        assert not pids_with(str(c.folder))
+
+
+def test_two_clusters():
+    """Two clusters side by side: the faults of one are not seen in the other"""
+    with Cluster(name="one") as one, Cluster(name="two", style="passive") as two:
+        load = Load(two, "--verify", *load_options_small())
+        before = two.status()["view"]
+        one.kill(one.primary())
+        one.wait_whole()
+        report = load.finish()
+        assert_kept(report)
+        assert report["lost_connections"] == 0, report
+        assert two.status()["view"] == before
+        with one.client() as a, two.client() as b:
+            a("SET", "whose", "one")
+            b("SET", "whose", "two")
+            assert (a("GET", "whose"), b("GET", "whose")) == ("one", "two")
+
+
+def test_duplicates():
+    """holdfast-client -v says which duplicate replies it discarded (active style)"""
+    with Cluster() as c:
+        for _ in range(20):
+            status, out, err = run(program("holdfast-client"), "-c", c.config, "-v", "INCR", "n")
+            assert status == 0, out + err
+            if "Discarded duplicate reply from s" in out + err:
+                break
+        else:
+            raise AssertionError(f"no duplicate in 20 calls: {out}{err}")
+        with c.client() as client:  # each was executed once
+            assert client("GET", "n") == str(_ + 1)
+
+
+def test_run_directory_is_cluster_own():
+    """Two clusters of one name on one run directory: the second is refused"""
+    with Cluster() as c:
+        other = c.folder / "other.cfg"
+        other.write_text(config_text(), encoding="utf-8")
+        status, _, err = run(program("holdfast"), "-c", other, "--run-dir", c.run_dir, "up")
+        assert status == 1 and "already" in err, err
+        c.wait_whole()
+
+
+if __name__ == "__main__":
+    main()
