@@ -96,6 +96,8 @@ class Resp:
             return None
         if kind == "$":
             return None if rest == "-1" else self.bytes(int(rest))
+        if kind == "=":  # verbatim: "txt:" and the text
+            return self.bytes(int(rest))[4:]
         if kind in "*~>":
             return None if rest == "-1" else [self.read_quietly() for _ in range(int(rest))]
         if kind == "%":

@@ -1,19 +1,23 @@
 #!/usr/bin/env python3
 """Death of an lfd, the gfd and the rm under load: no request fails, and health comes back."""
 
-from cluster import Cluster, Load, assert_kept, load_options_small, main
+import os
+import signal
+
+from cluster import Cluster, Load, assert_kept, main
 
 
 def die_unnoticed(name, style="active"):
     """Kills one detector twice; clients see nothing, and servers live on in the same lives."""
     with Cluster(style=style) as c:
-        once = Load(c, "--verify", "--once", *load_options_small())
-        plain = Load(c, "--verify", *load_options_small())
+        once = Load(c, "--once")
+        plain = Load(c)
         lives = incarnations(c)
         for _ in range(2):
             old = c.kill(name)
             c.wait(lambda s: c.pid(name) not in (0, old), f"{name} runs again")
             c.wait_whole()
+            once.wait_progress()
         reports = once.finish(), plain.finish()
         assert incarnations(c) == lives, f"{lives} became {incarnations(c)}"
         for report in reports:
@@ -50,11 +54,9 @@ def test_rm():
 def test_primary_while_rm_is_down():
     """A primary that dies without an rm is replaced as soon as the rm is back"""
     with Cluster() as c:
-        load = Load(c, "--verify", "--once", "--deadline-ms", 30000, *load_options_small())
+        load = Load(c, "--once", "--deadline-ms", 30000)
         primary, pid = c.primary(), c.pid("rm")
         victim = c.pid(primary)
-        import os
-        import signal
         os.kill(pid, signal.SIGKILL)
         os.kill(victim, signal.SIGKILL)
         c.wait(lambda s: s["view"]["primary"] not in ("", None, primary), "another primary")

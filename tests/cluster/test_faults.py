@@ -1,17 +1,23 @@
 #!/usr/bin/env python3
 """kill -9 and SIGSTOP of primary and backup under load, in both styles."""
 
-from cluster import Cluster, Load, assert_kept, assert_nothing_lost, load_options_small, main
+import os
+import signal
+
+from cluster import SLOWER, Cluster, Load, assert_kept, assert_nothing_lost, main
+
+FAULTS_MIN = 12  # in each style; each kind comes three times
+GAP_MS_MAX = 1500 * SLOWER  # a stopped primary is killed after 200 ms; the rest is for slow machines
 
 
 def die_in_turn(style):
     """Faults one after another until each server has died twice; whoever comes back is a backup."""
     with Cluster(style=style) as c:
-        once = Load(c, "--verify", "--once", *load_options_small())
-        plain = Load(c, "--verify", "--send-to", "spread", *load_options_small())
+        once = Load(c, "--once")
+        plain = Load(c, "--send-to", "spread")
         deaths = dict.fromkeys(c.servers, 0)
         faults = [(c.kill, True), (c.freeze, False), (c.freeze, True), (c.kill, False)]
-        while min(deaths.values()) < 2:
+        while min(deaths.values()) < 2 or sum(deaths.values()) < FAULTS_MIN:
             fault, of_primary = faults[sum(deaths.values()) % len(faults)]
             primary = c.primary()
             victim = primary if of_primary else min(c.backups(), key=deaths.get)
@@ -21,14 +27,16 @@ def die_in_turn(style):
             assert (c.primary() != victim) if of_primary else (c.primary() == primary), \
                 f"{victim} died as {'primary' if of_primary else 'backup'} of {primary}: " \
                 f"the primary is {c.primary()}"
-            assert sum(deaths.values()) < 20, f"some server is never chosen: {deaths}"
+            assert sum(deaths.values()) < 3 * FAULTS_MIN, f"some server is never chosen: {deaths}"
+            once.wait_progress()
         kept, spread = once.finish(), plain.finish()
         c.wait_whole()
         c.wait_same()
         assert_kept(kept)
-        assert kept["verify"]["acknowledged"] > 0
+        assert kept["longest_gap_ms"] < GAP_MS_MAX, kept
         assert_nothing_lost(spread)
-        assert spread["failed"] == 0 and spread["errors"] == 0, spread
+        print(f"# {deaths}: {kept['ok']} and {spread['ok']} writes, longest gap "
+              f"{kept['longest_gap_ms']:.0f} ms, {spread['unknown']} plain ones unknown")
 
 
 def test_active():
@@ -54,8 +62,6 @@ def test_killed_while_stopped():
 
 def test_continued_in_time():
     """A server that is stopped for less than suspect_after_ms stays a member"""
-    import os
-    import signal
     with Cluster() as c:
         before = c.status()
         pid = c.pid(c.backups()[0])

@@ -4,13 +4,13 @@
 import os
 import signal
 
-from cluster import Cluster, Load, assert_kept, load_options_small, main, run, shipped_config
+from cluster import Cluster, Load, assert_kept, main, run, shipped_config
 
 
 def test_majority_loses_two():
     """five.cfg with two servers killed at once: nothing lost, and all five come back"""
     with Cluster(shipped_config("five.cfg")) as c:
-        load = Load(c, "--verify", "--once", *load_options_small())
+        load = Load(c, "--once")
         primary = c.primary()
         victims = [c.pid(primary), c.pid(c.backups()[0])]
         for pid in victims:

@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 
-from cluster import Cluster, Load, assert_kept, config_text, load_options_small, main, wait_until
+from cluster import Cluster, Load, assert_kept, config_text, main, wait_until
 from resp import Closed, Resp
 
 MANUAL = ("restart = { backoff_ms = 20; backoff_ms_max = 500; budget = 100; };",
@@ -148,7 +148,7 @@ def test_g_11_1_one_server():
 def test_g_11_2_active_kill_two():
     """G-11 (2): three active replicas; two are killed one after another; the third has it all"""
     with Cluster(manual_text()) as c:
-        load = Load(c, "--verify", "--once", *load_options_small())
+        load = Load(c, "--once")
         for _ in range(2):
             kill(c, c.primary())
         assert len(c.status()["view"]["members"]) == 1
@@ -158,7 +158,7 @@ def test_g_11_2_active_kill_two():
 def test_g_11_3_passive_kill_two():
     """G-11 (3): warm passive; both backups are killed; the primary goes on"""
     with Cluster(manual_text(style="passive")) as c:
-        load = Load(c, "--verify", "--once", *load_options_small())
+        load = Load(c, "--once")
         primary = c.primary()
         for name in c.backups():
             kill(c, name)
@@ -170,7 +170,7 @@ def test_g_11_4_manual_recovery():
     """G-11 (4): manual recovery in both styles; a dead primary returns as a backup"""
     for style in ("active", "passive"):
         with Cluster(manual_text(style=style)) as c:
-            load = Load(c, "--verify", "--once", *load_options_small())
+            load = Load(c, "--once")
             for victim in (c.primary(), c.backups()[0]):
                 kill(c, victim)
                 elected = c.primary()
@@ -184,7 +184,7 @@ def test_g_11_5_automatic_recovery():
     """G-11 (5): kill any, it recovers; kill the recovered one, kill another; clients go on"""
     for style in ("active", "passive"):
         with Cluster(style=style) as c:
-            load = Load(c, "--verify", "--once", *load_options_small())
+            load = Load(c, "--once")
             first = c.primary()
             for victim in (first, first, c.backups()[0]):
                 c.kill(victim)
