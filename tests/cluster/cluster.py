@@ -155,10 +155,12 @@ class Load:
         self.wait_progress()
 
     def wait_progress(self):
-        """Until the cluster has taken some more writes: it serves, under load."""
+        """Until the cluster has committed some more: it serves, under load."""
         with self.cluster.client() as client:
-            keys = client("DBSIZE") + LOAD_PROGRESS
-            wait_until(lambda: client("DBSIZE") >= keys, "writes of the load arrive", say=self.text)
+            def committed():
+                return int(re.search(r"commit_index:(\d+)", client("INFO"))[1])
+            goal = committed() + LOAD_PROGRESS
+            wait_until(lambda: committed() >= goal, "writes of the load arrive", say=self.text)
 
     def finish(self, interrupt=True):
         """Ends it, unless it ends by itself; its report, with its exit status as `status`."""
