@@ -430,6 +430,10 @@ static void receive_position(struct replica *r, struct instant now, const struct
         return;
     p->heard = now;
     p->joiner = !member;
+    /* What was known of an earlier life, or of a state since thrown away, is void. */
+    if (p->joiner || p->incarnation != position->incarnation)
+        p->match_index = p->stamp = 0;
+    p->executed_index = position->executed_index;
     p->incarnation = position->incarnation;
     if (runs_match(r, position, &match)) {
         p->reset = false;
