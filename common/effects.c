@@ -132,7 +132,9 @@ static const char *effect_name(enum effect_type type)
 /* What `number` and `reference` are called in an effect of this type. */
 static const char *number_name(enum effect_type type)
 {
-    return type == EFFECT_KILL ? "signal" : type == EFFECT_ANSWER ? "done" : "number";
+    return type == EFFECT_KILL                                ? "signal"
+           : type == EFFECT_ANSWER || type == EFFECT_KEEP_END ? "done"
+                                                              : "number";
 }
 
 static const char *reference_name(enum effect_type type)
@@ -142,7 +144,8 @@ static const char *reference_name(enum effect_type type)
 
 static void format_own_effect(const struct effect *e, struct buffer *out)
 {
-    bool number_counts = e->type == EFFECT_KILL || e->type == EFFECT_ANSWER || e->number > 0;
+    bool number_counts = e->type == EFFECT_KILL || e->type == EFFECT_ANSWER ||
+                         e->type == EFFECT_KEEP_END || e->number > 0;
 
     buffer_append_string(out, effect_name(e->type));
     if (e->node != NODE_NONE)

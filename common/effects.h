@@ -17,7 +17,10 @@
     X(kill, KILL)         /* lfd: send this signal to the server's process; 0: look at it */ \
     X(store, STORE)       /* rm: make this state durable before going on */                  \
     X(answer, ANSWER)     /* rm: the answer to a console command */                          \
-    X(persist, PERSIST)   /* server: flush the journal; then server_saved() */               \
+    X(persist, PERSIST)   /* server: save the journal up to `reference`: server_saved() */   \
+    X(restart, RESTART)   /* server: the journal on disk begins anew behind `reference` */   \
+    X(keep, KEEP)         /* server: a checkpoint for the disk, its beginning or a slice */  \
+    X(keep_end, KEEP_END) /* server: that was the last slice; 0: give it up */               \
     X(append, APPEND)     /* replica: records received, or one entry of the kind `number` */ \
     X(truncate, TRUNCATE) /* replica: drop the entries after `reference` */                  \
     X(reset, RESET)       /* replica: begin the journal anew behind `reference` */           \
@@ -53,12 +56,12 @@ struct effect {
     enum note_level level;  /* note */
     node_id node;           /* send: to whom; spawn, kill: which server */
     uint32_t number;        /* kill: the signal, or 0: a `cause` message answers; answer: 1 done, 0
-                               refused; append: the kind */
+                               refused; append: the kind; keep_end: 1 whole, 0 given up */
     uint64_t reference;     /* answer: of the command; others: an index of the journal */
     const char *text;       /* note, answer, end */
     struct bytes data;      /* store; append: packed records, empty: one entry of our own */
     struct block *owner;    /* send: holds the bytes of the message; NULL: they are copied */
-    struct message message; /* send */
+    struct message message; /* send; keep: a checkpoint's beginning or slice */
 };
 
 struct effects {

@@ -246,6 +246,7 @@ const char *role_name(uint8_t role);
     F(u64, time_us)    /* time of that entry */                           \
     F(u64, base_index) /* 0: full; else: what changed since this index */ \
     F(u64, count)      /* of checkpoints so far, from 1 */                \
+    F(u64, digest)     /* of the whole state */                           \
     F(u64, bytes_estimated)
 #define CHECKPOINT_SLICE_FIELDS(F)              \
     F(u64, index)                               \
@@ -253,8 +254,7 @@ const char *role_name(uint8_t role);
     F(bytes, data)
 #define CHECKPOINT_END_FIELDS(F) \
     F(u64, index)                \
-    F(u32, slices)               \
-    F(u64, digest) /* of the whole state */
+    F(u32, slices)
 #define CHECKPOINT_ACK_FIELDS(F)           \
     F(u64, index)                          \
     F(u32, slices)   /* taken in so far */ \

@@ -115,7 +115,7 @@ static void journal_begin_behind(struct replica *r, uint64_t index, uint64_t vie
     r->first_index = index + 1;
     r->last_index = r->saved_index = r->persist_asked = index;
     r->commit_index = r->executed_index = 0;
-    r->whole = false;
+    r->whole = r->intact = false;
     r->whole_at = 0;
     effects_add(out, EFFECT_RESET)->reference = index;
 }
@@ -229,7 +229,7 @@ static void send_state(struct replica *r, struct instant now, struct effects *ou
         .promised = r->promised,
         .view = r->view.number,
         .role = (uint8_t)r->role,
-        .intact = 0,
+        .intact = r->intact && r->whole,
         .journal_view = replica_journal_view(r),
         .journal_index = r->whole ? r->last_index : 0,
         .commit_index = r->commit_index,
@@ -372,7 +372,7 @@ static void receive_fence(struct replica *r, struct instant now, uint64_t number
                           .report = {
                               .number = number,
                               .incarnation = r->options.incarnation,
-                              .intact = 0,
+                              .intact = r->intact && r->whole,
                               .journal_view = replica_journal_view(r),
                               .last_index = r->whole ? r->last_index : 0,
                               .commit_index = r->commit_index,
@@ -918,6 +918,13 @@ static void tick_joiners(struct replica *r, struct instant now, struct effects *
     }
 }
 
+/* Whoever can keep nothing must not hold up the others. */
+static void tick_full(struct replica *r, struct instant now, struct effects *out)
+{
+    if (r->full && (r->role == ROLE_PRIMARY || r->role == ROLE_BACKUP))
+        accuse(r, now, r->options.self, "its disk is full", out);
+}
+
 static void judge_peer(struct replica *r, struct instant now, node_id peer, struct effects *out)
 {
     const struct replica_peer *p = peer_of(r, peer);
@@ -1006,6 +1013,7 @@ void replica_tick(struct replica *r, struct instant now, struct effects *out)
             tick_joiners(r, now, out);
             tick_trim(r);
         }
+        tick_full(r, now, out);
         tick_judgement(r, now, out);
         resume_forwarding(r, out);
         if (r->ack_owed)
@@ -1112,6 +1120,59 @@ void replica_restored(struct replica *r, uint64_t index)
     if (r->commit_index < index)
         r->commit_index = index;
     r->ack_owed = r->role != ROLE_PRIMARY && r->view.number != 0;
+}
+
+/* Recovery. */
+
+void replica_recover_state(struct replica *r, uint64_t index, uint64_t view)
+{
+    assert(r->view.number == 0 && r->last_index == 0);
+    r->runs[0] = (struct journal_run){ index, view };
+    r->first_index = index + 1;
+    r->last_index = r->saved_index = r->persist_asked = index;
+    r->commit_index = r->executed_index = index;
+}
+
+uint64_t replica_recover_reset(struct replica *r, uint64_t index)
+{
+    if (index > r->commit_index)
+        r->whole = false;
+    /* What was there before is gone, also where the new entries do not reach. */
+    r->run_count = 1;
+    r->last_index = r->saved_index = r->persist_asked = r->commit_index;
+    return r->last_index;
+}
+
+bool replica_recover_entry(struct replica *r, uint64_t index, uint64_t view, uint64_t *last)
+{
+    *last = r->last_index;
+    if (!r->whole || index < r->first_index)
+        return false;
+    if (index > r->last_index + 1) {
+        r->whole = false;
+        return false;
+    }
+    while (r->run_count > 1 && r->runs[r->run_count - 1].first_index >= index)
+        r->run_count--;
+    *last = r->last_index = index - 1;
+    if (view < r->runs[r->run_count - 1].view) {
+        r->whole = false;
+        return false;
+    }
+    journal_grown(r, index, view);
+    r->saved_index = r->persist_asked = index;
+    return true;
+}
+
+bool replica_recovered(struct replica *r, bool intact)
+{
+    r->intact = intact && r->whole && r->last_index > 0;
+    return r->whole;
+}
+
+void replica_full(struct replica *r, bool full)
+{
+    r->full = full;
 }
 
 void replica_check(const struct replica *r)

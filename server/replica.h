@@ -64,6 +64,8 @@ struct replica_mark {
 struct replica {
     struct replica_options options;
     struct instant started;
+    bool intact; /* recovered from disk, lacking nothing that it acknowledged in earlier lives */
+    bool full;   /* the disk is: it acknowledges nothing, and asks to be left out */
 
     uint64_t promised;        /* every view below it is refused (rule 2) */
     struct message_view view; /* number 0: none yet */
@@ -149,6 +151,21 @@ void replica_executed(struct replica *r, uint64_t index);
 void replica_marked(struct replica *r, uint64_t index, uint64_t digest);
 void replica_dropped(struct replica *r, uint64_t first_index);
 void replica_restored(struct replica *r, uint64_t index);
+
+/* Recovery from disk, before the first message: the state is that of an entry, then the entries
+ * behind it, of which some may replace others. A gap between state and entries, or a reset that no
+ * checkpoint covers, makes it all useless: replica_recovered() then says false, and the caller
+ * begins with replica_init() again. intact: nothing that was acknowledged is missing. */
+void replica_recover_state(struct replica *r, uint64_t index, uint64_t view);
+/* Returns the last entry that stays. */
+uint64_t replica_recover_reset(struct replica *r, uint64_t index);
+/* Whether the entry is to be journaled (it is behind the state), after dropping those after *last.
+ */
+bool replica_recover_entry(struct replica *r, uint64_t index, uint64_t view, uint64_t *last);
+bool replica_recovered(struct replica *r, bool intact);
+
+/* The disk has no room for what is to be acknowledged, or has room again. */
+void replica_full(struct replica *r, bool full);
 
 /* View of the entry at an index from first_index - 1 to last_index. */
 uint64_t replica_view_at(const struct replica *r, uint64_t index);

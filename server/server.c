@@ -33,6 +33,7 @@ struct server *server_new(const struct server_options *options, struct instant n
                  now);
     journal_init(&s->journal, 1);
     pending_init(&s->pending, options->incarnation);
+    s->transfer_out.self = options->persistent ? options->self : NODE_NONE;
     return s;
 }
 
@@ -76,13 +77,19 @@ static void do_append(struct server *s, const struct effect *effect)
     assert(s->journal.last == effect->reference);
 }
 
-static void do_reset(struct server *s, uint64_t index)
+static void do_reset(struct server *s, uint64_t index, struct effects *out)
 {
     requests_abandon_written(s);
-    transfer_in_abort(&s->transfer_in);
-    transfer_out_abort(&s->transfer_out, s->machine);
+    transfer_in_abort(&s->transfer_in, out);
+    transfer_out_abort(&s->transfer_out, s->machine, out);
     machine_restore_begin(s->machine, true);
     journal_reset(&s->journal, index + 1);
+    disk_forget(s, index);
+    if (s->options.persistent) {
+        struct effect *restart = effects_add(out, EFFECT_RESTART);
+
+        restart->reference = index;
+    }
     if (index == 0) {
         bool sound = machine_restore_end(s->machine, 0, 0, machine_digest(s->machine));
 
@@ -126,8 +133,9 @@ static void do_effect(struct server *s, struct instant now, const struct effect 
     case EFFECT_TRUNCATE:
         requests_truncated(s, effect->reference);
         journal_truncate(&s->journal, effect->reference);
+        disk_forget(s, effect->reference);
         break;
-    case EFFECT_RESET: do_reset(s, effect->reference); break;
+    case EFFECT_RESET: do_reset(s, effect->reference, out); break;
     case EFFECT_COMMIT: requests_execute(s, now); break;
     case EFFECT_FEED: do_feed(s, now, effect->node, out); break;
     case EFFECT_ROLE: requests_role_changed(s); break;
@@ -210,13 +218,6 @@ void server_check(const struct server *s)
     assert(s->journal.first <= s->replica.first_index);
     if (s->replica.whole && !s->transfer_in.applying)
         assert(machine_index(s->machine) == s->replica.executed_index);
-}
-
-void server_saved(struct server *s, struct instant now, uint64_t index, struct effects *out)
-{
-    (void)now;
-    (void)out;
-    replica_saved(&s->replica, index);
 }
 
 void server_wall(struct server *s, uint64_t wall_us)

@@ -8,6 +8,7 @@
 #define HOLDFAST_SERVER_SERVER_H
 
 #include "common/core.h"
+#include "server/journal.h"
 #include "server/machine.h"
 
 struct server;
@@ -55,8 +56,30 @@ bool server_accepts(const struct server *server);
  * in the journal is executed all the same. */
 void server_forget(struct server *server, uint64_t client);
 
-/* Entries up to index are on disk (options.persistent). */
-void server_saved(struct server *server, struct instant now, uint64_t index, struct effects *out);
+/* The disk, with options.persistent. EFFECT_PERSIST, RESTART, KEEP and KEEP_END say what is to be
+ * written; entries are not in the effect: they are taken from here, a piece at a time, until false.
+ * The piece is valid as long as its owner is held. epoch comes back with what was saved: an entry
+ * that was truncated meanwhile is not taken for another of its index. */
+bool server_persist_next(struct server *server, uint64_t *epoch, uint64_t *index,
+                         struct bytes *piece, struct block **owner);
+void server_saved(struct server *server, uint64_t epoch, uint64_t index);
+/* A slice of the checkpoint being kept is written; the whole is safe, or (done false) given up. */
+void server_slice_kept(struct server *server, struct instant now, struct effects *out);
+void server_checkpoint_kept(struct server *server, struct instant now, bool done,
+                            struct effects *out);
+/* The disk is full: the server asks to be left out of the view until there is room. */
+void server_disk_full(struct server *server, bool full);
+
+/* Recovery, between server_new() and the first message: a checkpoint if there is one, then what the
+ * segments hold, in their order. False: it makes no sense, only server_free() is left. */
+void server_recover_state_begin(struct server *server);
+bool server_recover_state_slice(struct server *server, struct bytes slice);
+bool server_recover_state_end(struct server *server, uint64_t index, uint64_t view,
+                              uint64_t time_us, uint64_t digest);
+void server_recover_reset(struct server *server, uint64_t index);
+void server_recover_entry(struct server *server, const struct journal_record *header,
+                          struct bytes record);
+bool server_recovered(struct server *server, bool intact);
 
 /* The wall clock, once per turn, for the time of entries that no client asks for. */
 void server_wall(struct server *server, uint64_t wall_us);

@@ -50,6 +50,21 @@ static void begin_round(struct server *s, struct instant now, struct effects *ou
                     (unsigned long)s->transfer_out.base_index);
 }
 
+/* The disk's turn: as much has been journaled since the last one as it takes to write it. */
+static void begin_keep(struct server *s, struct instant now, struct effects *out)
+{
+    if (!disk_keep_due(s, now) || transfer_out_busy(&s->transfer_out) || s->transfer_out.wanted ||
+        !s->replica.whole || s->transfer_in.applying ||
+        machine_index(s->machine) + 1 < s->replica.first_index)
+        return;
+    s->kept_bytes = 0;
+    s->keep_due = instant_add_ms(now, s->options.checkpoint_interval_ms);
+    transfer_out_keep(&s->transfer_out, now, s->machine, s->replica.view.number, index_view(s),
+                      out);
+    effects_note_at(out, NOTE_DEBUG, "checkpoint of entry %lu begun for the disk",
+                    (unsigned long)machine_index(s->machine));
+}
+
 /* Whether this state may be shown to others: nothing is missing, nothing half applied. */
 static bool may_donate(const struct server *s)
 {
@@ -95,7 +110,8 @@ static void receive_begin(struct server *s, const struct message *message, struc
         transfer_in_answer(&refused, 2, out);
         return;
     }
-    transfer_in_begin(&s->transfer_in, s->machine, message, direct);
+    transfer_in_begin(&s->transfer_in, s->machine, message, direct, direct && s->options.persistent,
+                      out);
     if (direct)
         effects_note(out, "receive a checkpoint of entry %lu from %s, about %lu bytes",
                      (unsigned long)message->checkpoint_begin.index, node_name(message->from),
@@ -111,13 +127,13 @@ void checkpoints_receive(struct server *s, const struct message *message, struct
     case MESSAGE_CHECKPOINT_SLICE:
         sound = transfer_in_slice(&s->transfer_in, s->machine, message, out);
         break;
-    case MESSAGE_CHECKPOINT_END: sound = transfer_in_end(&s->transfer_in, message); break;
+    case MESSAGE_CHECKPOINT_END: sound = transfer_in_end(&s->transfer_in, message, out); break;
     default: break;
     }
     if (!sound && s->transfer_in.direct)
         lose_state(out, &s->transfer_in);
     else if (!sound)
-        transfer_in_abort(&s->transfer_in);
+        transfer_in_abort(&s->transfer_in, out);
 }
 
 /* Whether a checkpoint that is here may become our state now. */
@@ -157,15 +173,17 @@ static void apply(struct server *s, struct effects *out)
                         (unsigned long)was.begin.count, (unsigned long)was.begin.index);
 }
 
-/* A checkpoint whose sender is gone: what was applied as it came was no state yet. */
-static void drop_orphan(struct server *s)
+/* A checkpoint whose sender is gone: what was applied as it came was no state yet. A new view alone
+ * changes nothing: a checkpoint shows what is committed. */
+static void drop_orphan(struct server *s, struct effects *out)
 {
     struct transfer_in *t = &s->transfer_in;
 
     if (!t->open || t->complete ||
-        (s->replica.peers[node_index(t->from)].linked && t->begin.view == s->replica.view.number))
+        (s->replica.peers[node_index(t->from)].linked &&
+         (t->direct || t->from == s->replica.view.primary)))
         return;
-    transfer_in_abort(t);
+    transfer_in_abort(t, out);
 }
 
 static void trim_journal(struct server *s)
@@ -190,11 +208,12 @@ bool checkpoints_ready(const struct server *s)
 
 void checkpoints_tick(struct server *s, struct instant now, struct effects *out)
 {
-    drop_orphan(s);
+    drop_orphan(s, out);
     apply(s, out);
     if (replica_fenced(&s->replica) && s->transfer_out.round)
-        transfer_out_abort(&s->transfer_out, s->machine);
+        transfer_out_abort(&s->transfer_out, s->machine, out);
     begin_round(s, now, out);
+    begin_keep(s, now, out);
     if (may_donate(s))
         transfer_out_donate(&s->transfer_out, now, s->machine, s->replica.view.number,
                             index_view(s), out);

@@ -41,6 +41,10 @@ struct server {
     uint64_t round_index;       /* of the last one */
     struct instant overdue_due; /* the next look at what is due by time alone */
     uint64_t requests;          /* executed or answered since the start */
+    uint64_t handed_index;      /* entries up to here were handed over to be written */
+    uint64_t epoch;             /* of the journal's tail: grows when some of it is dropped */
+    uint64_t kept_bytes;        /* handed over since the last checkpoint for the disk */
+    struct instant keep_due;    /* no other one before */
     struct effects inner;       /* what the replica core wants */
 };
 
@@ -60,6 +64,10 @@ void requests_forward(struct server *s, struct instant now, const struct message
 void requests_replies(struct server *s, const struct message *message);
 void requests_tick(struct server *s, struct instant now, struct effects *out);
 bool requests_executing(const struct server *s);
+
+/* server_disk.c: entries after index are no more; what was handed over of them does not count. */
+void disk_forget(struct server *s, uint64_t index);
+bool disk_keep_due(const struct server *s, struct instant now);
 
 /* server_checkpoints.c */
 void checkpoints_receive(struct server *s, const struct message *message, struct effects *out);

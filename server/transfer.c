@@ -10,10 +10,17 @@ bool transfer_out_busy(const struct transfer_out *t)
     return t->open || t->ended;
 }
 
-void transfer_out_abort(struct transfer_out *t, struct machine *machine)
+static bool goes_to_disk(const struct transfer_out *t)
+{
+    return t->self != NODE_NONE && (t->receivers >> node_index(t->self) & 1u);
+}
+
+void transfer_out_abort(struct transfer_out *t, struct machine *machine, struct effects *out)
 {
     if (t->open)
         machine_checkpoint_end(machine);
+    if (transfer_out_busy(t) && goes_to_disk(t))
+        effects_add(out, EFFECT_KEEP_END);
     t->open = t->ended = false;
     t->receivers = 0;
 }
@@ -22,8 +29,14 @@ static void send_all(const struct transfer_out *t, const struct message *message
                      struct effects *out)
 {
     for (uint32_t i = 0; i < SERVER_COUNT_MAX; i++)
-        if (t->receivers >> i & 1u)
+        if (!(t->receivers >> i & 1u))
+            continue;
+        else if (NODE_SERVER(i) != t->self)
             effects_send(out, NODE_SERVER(i), *message);
+        else if (message->type == MESSAGE_CHECKPOINT_END)
+            effects_add(out, EFFECT_KEEP_END)->number = 1;
+        else
+            effects_add(out, EFFECT_KEEP)->message = *message;
 }
 
 static void begin(struct transfer_out *t, struct instant now, struct machine *machine,
@@ -55,6 +68,7 @@ static void begin(struct transfer_out *t, struct instant now, struct machine *ma
                                     .time_us = t->time_us,
                                     .base_index = t->base_index,
                                     .count = t->count,
+                                    .digest = t->digest,
                                     .bytes_estimated =
                                         machine_checkpoint_bytes_estimated(machine, t->base_index),
                                 } },
@@ -95,6 +109,29 @@ void transfer_out_donate(struct transfer_out *t, struct instant now, struct mach
         begin(t, now, machine, view, index_view, 1u << i, 0, out);
         return;
     }
+}
+
+void transfer_out_keep(struct transfer_out *t, struct instant now, struct machine *machine,
+                       uint64_t view, uint64_t index_view, struct effects *out)
+{
+    if (transfer_out_busy(t))
+        return;
+    t->round = false;
+    begin(t, now, machine, view, index_view, 1u << node_index(t->self), 0, out);
+}
+
+void transfer_out_slice_kept(struct transfer_out *t, struct instant now)
+{
+    if (!transfer_out_busy(t) || !goes_to_disk(t))
+        return;
+    t->progress = now;
+    t->acked[node_index(t->self)]++;
+}
+
+void transfer_out_kept(struct transfer_out *t)
+{
+    if (transfer_out_busy(t) && goes_to_disk(t))
+        t->receivers = 0;
 }
 
 void transfer_out_lost(struct transfer_out *t, node_id receiver)
@@ -148,9 +185,8 @@ static void send_slice(struct transfer_out *t, struct machine *machine, struct e
     t->open = false;
     t->ended = true;
     send_all(t,
-             &(struct message){
-                 .type = MESSAGE_CHECKPOINT_END,
-                 .checkpoint_end = { .index = t->index, .slices = t->sent, .digest = t->digest } },
+             &(struct message){ .type = MESSAGE_CHECKPOINT_END,
+                                .checkpoint_end = { .index = t->index, .slices = t->sent } },
              out);
 }
 
@@ -159,22 +195,25 @@ void transfer_out_tick(struct transfer_out *t, struct instant now, struct machin
 {
     if (!transfer_out_busy(t))
         return;
-    if (t->receivers && instant_since_ms(now, t->progress) >= TRANSFER_SILENCE_MS_MAX) {
+    if (t->receivers && !goes_to_disk(t) &&
+        instant_since_ms(now, t->progress) >= TRANSFER_SILENCE_MS_MAX) {
         effects_note_at(out, NOTE_WARN, "checkpoint of entry %lu given up: no acknowledgement",
                         (unsigned long)t->index);
         t->receivers = 0;
     }
     if (t->receivers == 0)
-        transfer_out_abort(t, machine);
+        transfer_out_abort(t, machine, out);
     else if (transfer_out_ready(t))
         send_slice(t, machine, out);
 }
 
 /* In. */
 
-void transfer_in_abort(struct transfer_in *t)
+void transfer_in_abort(struct transfer_in *t, struct effects *out)
 {
-    t->open = t->complete = t->applying = false;
+    if (t->open && t->keeping)
+        effects_add(out, EFFECT_KEEP_END);
+    t->open = t->keeping = t->complete = t->applying = false;
     buffer_clear(&t->aside, ASIDE_KEEP_BYTES);
 }
 
@@ -188,11 +227,13 @@ void transfer_in_answer(const struct transfer_in *t, uint8_t installed, struct e
 }
 
 void transfer_in_begin(struct transfer_in *t, struct machine *machine,
-                       const struct message *message, bool direct)
+                       const struct message *message, bool direct, bool keep, struct effects *out)
 {
-    transfer_in_abort(t);
+    transfer_in_abort(t, out);
     t->open = true;
     t->direct = direct;
+    t->keeping = keep;
+    t->kept = 0;
     t->from = message->from;
     t->begin = message->checkpoint_begin;
     t->slices = 0;
@@ -201,6 +242,8 @@ void transfer_in_begin(struct transfer_in *t, struct machine *machine,
         t->applying = true;
         machine_restore_begin(machine, true);
     }
+    if (keep)
+        effects_add(out, EFFECT_KEEP)->message = *message;
 }
 
 static bool is_of(const struct transfer_in *t, node_id from, uint64_t index)
@@ -227,11 +270,34 @@ bool transfer_in_slice(struct transfer_in *t, struct machine *machine,
         buffer_append(&t->aside, &size, sizeof size);
         buffer_append(&t->aside, slice->data.data, size);
     }
-    transfer_in_answer(t, 0, out);
+    if (t->keeping)
+        effects_add(out, EFFECT_KEEP)->message = *message;
+    else
+        transfer_in_answer(t, 0, out);
     return true;
 }
 
-bool transfer_in_end(struct transfer_in *t, const struct message *message)
+/* The sender's window is that of the slower of state and disk. */
+void transfer_in_slice_kept(struct transfer_in *t, struct effects *out)
+{
+    uint32_t slices = t->slices;
+
+    if (!t->open || !t->keeping)
+        return;
+    t->slices = ++t->kept;
+    transfer_in_answer(t, 0, out);
+    t->slices = slices;
+}
+
+void transfer_in_kept(struct transfer_in *t)
+{
+    if (!t->open || !t->keeping)
+        return;
+    t->keeping = false;
+    t->complete = true;
+}
+
+bool transfer_in_end(struct transfer_in *t, const struct message *message, struct effects *out)
 {
     const struct message_checkpoint_end *end = &message->checkpoint_end;
 
@@ -239,8 +305,10 @@ bool transfer_in_end(struct transfer_in *t, const struct message *message)
         return true;
     if (end->slices != t->slices)
         return false;
-    t->complete = true;
-    t->digest = end->digest;
+    if (t->keeping)
+        effects_add(out, EFFECT_KEEP_END)->number = 1;
+    else
+        t->complete = true;
     return true;
 }
 
@@ -263,9 +331,10 @@ bool transfer_in_apply(struct transfer_in *t, struct machine *machine, bool *don
             return true;
     }
     *done = true;
-    if (!machine_restore_end(machine, t->begin.index, t->begin.time_us, t->digest))
+    if (!machine_restore_end(machine, t->begin.index, t->begin.time_us, t->begin.digest))
         return false;
-    transfer_in_abort(t);
+    t->open = t->complete = t->applying = false;
+    buffer_clear(&t->aside, ASIDE_KEEP_BYTES);
     return true;
 }
 

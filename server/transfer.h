@@ -17,9 +17,10 @@
 #define TRANSFER_ASIDE_BYTES_MAX (4ull << 30) /* of a checkpoint kept aside */
 
 struct transfer_out {
-    bool open;  /* the machine's checkpoint is being read out */
-    bool ended; /* all is sent; the receivers install it */
-    bool round; /* to all backups, else a donation */
+    node_id self; /* as a receiver: the disk of this server */
+    bool open;    /* the machine's checkpoint is being read out */
+    bool ended;   /* all is sent; the receivers install it */
+    bool round;   /* to all backups, else a donation */
     uint64_t view, index, index_view, time_us, base_index, digest;
     uint64_t count;     /* of checkpoints so far */
     uint32_t receivers; /* set of servers still receiving */
@@ -35,10 +36,11 @@ struct transfer_in {
     bool open;     /* a checkpoint is coming in */
     bool direct;   /* applied as it comes */
     bool complete; /* its end is in; what was kept aside is being applied */
+    bool keeping;  /* goes to the disk too, and is not in before it is there */
+    uint32_t kept; /* slices that are on the disk */
     bool applying; /* the state is in between: nothing may be executed or read */
     node_id from;
     struct message_checkpoint_begin begin;
-    uint64_t digest;
     uint32_t slices;
     uint64_t bytes;
     struct buffer aside; /* slices, each behind its u32 size */
@@ -55,8 +57,14 @@ void transfer_out_donate(struct transfer_out *t, struct instant now, struct mach
 void transfer_out_ack(struct transfer_out *t, struct instant now, node_id from,
                       const struct message_checkpoint_ack *ack);
 void transfer_out_lost(struct transfer_out *t, node_id receiver);
-void transfer_out_abort(struct transfer_out *t, struct machine *machine);
+void transfer_out_abort(struct transfer_out *t, struct machine *machine, struct effects *out);
 /* Sends the next slice if there is room in the receivers' windows. */
+/* Reads the state out for this server's own disk, if nothing is on its way. */
+void transfer_out_keep(struct transfer_out *t, struct instant now, struct machine *machine,
+                       uint64_t view, uint64_t index_view, struct effects *out);
+/* A slice is on the disk; the whole is, or was given up. */
+void transfer_out_slice_kept(struct transfer_out *t, struct instant now);
+void transfer_out_kept(struct transfer_out *t);
 void transfer_out_tick(struct transfer_out *t, struct instant now, struct machine *machine,
                        struct effects *out);
 bool transfer_out_busy(const struct transfer_out *t);  /* open, or being installed */
@@ -64,14 +72,17 @@ bool transfer_out_ready(const struct transfer_out *t); /* tick has a slice to se
 
 /* In. Begin says whether the receiver takes it; direct: it has no state to lose. */
 void transfer_in_begin(struct transfer_in *t, struct machine *machine,
-                       const struct message *message, bool direct);
+                       const struct message *message, bool direct, bool keep, struct effects *out);
 /* False: it makes no sense, and the state may be lost with it (when direct). */
 bool transfer_in_slice(struct transfer_in *t, struct machine *machine,
                        const struct message *message, struct effects *out);
-bool transfer_in_end(struct transfer_in *t, const struct message *message);
+bool transfer_in_end(struct transfer_in *t, const struct message *message, struct effects *out);
+void transfer_in_slice_kept(struct transfer_in *t, struct effects *out);
+/* The whole is on the disk: from now on it may be applied. */
+void transfer_in_kept(struct transfer_in *t);
 /* Applies the next piece of a complete one: *done when it is in. False: the state is lost. */
 bool transfer_in_apply(struct transfer_in *t, struct machine *machine, bool *done);
-void transfer_in_abort(struct transfer_in *t);
+void transfer_in_abort(struct transfer_in *t, struct effects *out);
 void transfer_in_answer(const struct transfer_in *t, uint8_t installed, struct effects *out);
 uint8_t transfer_in_percent(const struct transfer_in *t);
 

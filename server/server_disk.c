@@ -1,0 +1,134 @@
+/* What a server with a disk hands over to be written, hears back, and recovers from. */
+#include <assert.h>
+
+#include "server/server_state.h"
+
+#define KEEP_BYTES_MIN (64ull << 20) /* journaled between two checkpoints for the disk, at least \
+                                      */
+#define PERSIST_BYTES_MAX (1024u << 10) /* handed over in one piece */
+
+void disk_forget(struct server *s, uint64_t index)
+{
+    s->epoch++;
+    if (s->handed_index > index)
+        s->handed_index = index;
+}
+
+/* After a reset the journal begins behind what was handed over before. */
+static uint64_t next_to_hand(const struct server *s)
+{
+    return s->handed_index + 1 > s->journal.first ? s->handed_index + 1 : s->journal.first;
+}
+
+bool server_persist_next(struct server *s, uint64_t *epoch, uint64_t *index, struct bytes *piece,
+                         struct block **owner)
+{
+    uint64_t from = next_to_hand(s);
+
+    if (!s->options.persistent || from > s->journal.last)
+        return false;
+    *piece = journal_slice(&s->journal, from, s->journal.last, PERSIST_BYTES_MAX, index, owner);
+    *epoch = s->epoch;
+    s->handed_index = *index;
+    s->kept_bytes += piece->size;
+    return true;
+}
+
+void server_saved(struct server *s, uint64_t epoch, uint64_t index)
+{
+    /* What was handed over before a truncation may have been overwritten since. The next piece
+     * saved vouches for everything before it. */
+    if (epoch == s->epoch)
+        replica_saved(&s->replica, index);
+}
+
+bool disk_keep_due(const struct server *s, struct instant now)
+{
+    uint64_t state_bytes;
+
+    if (!s->options.persistent || s->kept_bytes < KEEP_BYTES_MIN ||
+        !instant_reached(now, s->keep_due))
+        return false;
+    state_bytes = machine_checkpoint_bytes_estimated(s->machine, 0);
+    return s->kept_bytes >= state_bytes;
+}
+
+void server_slice_kept(struct server *s, struct instant now, struct effects *out)
+{
+    transfer_out_slice_kept(&s->transfer_out, now);
+    transfer_in_slice_kept(&s->transfer_in, out);
+}
+
+void server_checkpoint_kept(struct server *s, struct instant now, bool done, struct effects *out)
+{
+    if (s->transfer_in.open && s->transfer_in.keeping && !done) {
+        struct transfer_in was = s->transfer_in;
+
+        effects_note_at(out, NOTE_WARN, "the checkpoint of entry %lu finds no room on the disk",
+                        (unsigned long)was.begin.index);
+        s->transfer_in.keeping = false;
+        transfer_in_abort(&s->transfer_in, out);
+        transfer_in_answer(&was, 2, out);
+        return;
+    }
+    transfer_in_kept(&s->transfer_in);
+    if (!done)
+        s->keep_due = instant_add_ms(now, s->options.checkpoint_interval_ms);
+    transfer_out_kept(&s->transfer_out);
+}
+
+void server_disk_full(struct server *s, bool full)
+{
+    replica_full(&s->replica, full);
+}
+
+/* Recovery. */
+
+void server_recover_state_begin(struct server *s)
+{
+    machine_restore_begin(s->machine, true);
+}
+
+bool server_recover_state_slice(struct server *s, struct bytes slice)
+{
+    return machine_restore_slice(s->machine, slice);
+}
+
+bool server_recover_state_end(struct server *s, uint64_t index, uint64_t view, uint64_t time_us,
+                              uint64_t digest)
+{
+    if (!machine_restore_end(s->machine, index, time_us, digest))
+        return false;
+    journal_reset(&s->journal, index + 1);
+    s->handed_index = index;
+    s->entry_time_us = time_us;
+    replica_recover_state(&s->replica, index, view);
+    return true;
+}
+
+void server_recover_reset(struct server *s, uint64_t index)
+{
+    journal_truncate(&s->journal, replica_recover_reset(&s->replica, index));
+}
+
+void server_recover_entry(struct server *s, const struct journal_record *header,
+                          struct bytes record)
+{
+    uint64_t last;
+    bool wanted = replica_recover_entry(&s->replica, header->index, header->view, &last);
+
+    if (last < s->journal.last)
+        journal_truncate(&s->journal, last);
+    if (!wanted)
+        return;
+    journal_append_record(&s->journal, record);
+    s->handed_index = header->index;
+    s->kept_bytes += record.size;
+    if (header->time_us > s->entry_time_us)
+        s->entry_time_us = header->time_us;
+}
+
+bool server_recovered(struct server *s, bool intact)
+{
+    return replica_recovered(&s->replica, intact);
+}
