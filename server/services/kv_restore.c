@@ -5,6 +5,12 @@
 #include "server/services/kv_checkpoint.h"
 #include "server/services/kv_item.h"
 
+/* A store without a seed has seen no entry yet, and fits them all. */
+static bool seed_fits(const struct kv_store *store, struct kv_seed seed)
+{
+    return store->seed.high == 0 || (seed.low == store->seed.low && seed.high == store->seed.high);
+}
+
 static bool take_begin(struct kv_store *store, struct bytes item)
 {
     struct kv_restore *r = &store->restore;
@@ -16,8 +22,7 @@ static bool take_begin(struct kv_store *store, struct bytes item)
         !kv_take64(&item, &seed.high) || !kv_take64(&item, &flush_index) || item.size > 0)
         return false;
     if (base == 0 ? store->db->table.count > 0 || store->seed.high != 0
-                  : store->index > r->index || seed.low != store->seed.low ||
-                        seed.high != store->seed.high)
+                  : store->index > r->index || !seed_fits(store, seed))
         return false;
     store->seed = seed;
     kv_store_set_flush_index(store, flush_index);

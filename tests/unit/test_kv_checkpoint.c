@@ -487,6 +487,34 @@ static void test_nothing(void **state)
     slices_free(s);
 }
 
+/* The first entry comes after the first checkpoint: the next one tells it to a state that has no
+ * seed yet. */
+static void test_begin_after_nothing(void **state)
+{
+    struct slices *s = calloc(1, sizeof *s);
+    struct random random = random_seeded(6);
+    struct kv_fixture f, restored;
+
+    (void)state;
+    kv_open(&f);
+    kv_open(&restored);
+    f.service->checkpoint_begin(f.state, 0);
+    take_checkpoint(&f, &random, 0, s);
+    restore_whole(&restored, s, 1);
+    f.index = 1; /* an entry that was not for the service */
+    write_many(&random, &f, 100);
+    assert_true(f.service->checkpoint_begin(f.state, 1));
+    take_checkpoint(&f, &random, 0, s);
+    restore_whole(&restored, s, f.index);
+    assert_int_equal(kv_digest_of(&restored), kv_digest_of(&f));
+    restored.time_us = f.time_us;
+    for (int i = 0; i < 100; i++)
+        write_random(&random, &f, &restored);
+    kv_close(&f);
+    kv_close(&restored);
+    slices_free(s);
+}
+
 /* Bytes that were changed, cut or left out are refused: what is accepted has the digest. */
 static void test_hostile(void **state)
 {
@@ -568,12 +596,19 @@ static void test_wrong_state(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_full_under_writes), cmocka_unit_test(test_chain_of_changes),
-        cmocka_unit_test(test_changes_are_small), cmocka_unit_test(test_same_future),
-        cmocka_unit_test(test_resize_within),     cmocka_unit_test(test_same_order_of_expiry),
-        cmocka_unit_test(test_flush_within),      cmocka_unit_test(test_large_values),
-        cmocka_unit_test(test_given_up),          cmocka_unit_test(test_nothing),
-        cmocka_unit_test(test_hostile),           cmocka_unit_test(test_wrong_state),
+        cmocka_unit_test(test_full_under_writes),
+        cmocka_unit_test(test_chain_of_changes),
+        cmocka_unit_test(test_changes_are_small),
+        cmocka_unit_test(test_same_future),
+        cmocka_unit_test(test_resize_within),
+        cmocka_unit_test(test_same_order_of_expiry),
+        cmocka_unit_test(test_flush_within),
+        cmocka_unit_test(test_large_values),
+        cmocka_unit_test(test_given_up),
+        cmocka_unit_test(test_nothing),
+        cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_wrong_state),
+        cmocka_unit_test(test_begin_after_nothing),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
