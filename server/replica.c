@@ -324,7 +324,8 @@ static void enter_view(struct replica *r, struct instant now, const struct messa
     r->view = *view;
     r->verified_index = 0;
     r->sync_known = r->forwarding = false;
-    r->ack_owed = r->confirm = false;
+    r->ack_owed = false;
+    r->confirm_ns = 0;
     r->mark_own = (struct replica_mark){ 0 };
     for (uint32_t i = 0; i < SERVER_COUNT_MAX; i++) {
         struct replica_peer *p = &r->peers[i];
@@ -883,7 +884,8 @@ static bool beat_due(const struct replica *r, struct instant now, const struct r
 {
     if (r->role != ROLE_PRIMARY)
         return r->stamp > p->stamp_sent;
-    return now.ns >= p->stamp_sent + beat_ms(r) * 1000000ull || r->confirm;
+    /* A read is confirmed by what was sent since it came: once for each peer is enough. */
+    return now.ns >= p->stamp_sent + beat_ms(r) * 1000000ull || p->stamp_sent < r->confirm_ns;
 }
 
 static void tick_feeds(struct replica *r, struct instant now, struct effects *out)
@@ -897,7 +899,6 @@ static void tick_feeds(struct replica *r, struct instant now, struct effects *ou
             beat_due(r, now, p))
             effects_add(out, EFFECT_FEED)->node = NODE_SERVER(i);
     }
-    r->confirm = false;
 }
 
 static void tick_joiners(struct replica *r, struct instant now, struct effects *out)
@@ -1067,7 +1068,8 @@ bool replica_may_read(struct replica *r, struct instant now, struct instant arri
     lease_ns = r->options.lease_ms * 10000ull * (100u - LEASE_DRIFT_PERCENT);
     if (stamp >= arrived.ns || (stamp && stamp + lease_ns > now.ns))
         return true;
-    r->confirm = true;
+    if (arrived.ns > r->confirm_ns)
+        r->confirm_ns = arrived.ns;
     return false;
 }
 

@@ -90,7 +90,7 @@ struct replica {
     bool sync_known, forwarding;  /* may forward once verified up to sync_index */
     uint64_t sync_index;
 
-    bool confirm; /* as primary: a read waits for word from the others */
+    uint64_t confirm_ns; /* as primary: reads that came up to then wait for word of the others */
     struct instant mark_due;
     uint64_t mark_last; /* index of the last mark appended */
     struct replica_mark marks[MARK_COUNT];

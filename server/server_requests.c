@@ -199,7 +199,8 @@ static void answer_entry(struct server *s, const struct journal_record *record)
         if (request)
             complete(s, request, OUTCOME_DONE, buffer_bytes(&s->reply));
     } else if (record->wants_reply && s->replica.role == ROLE_PRIMARY &&
-               node_is_server(record->origin)) {
+               node_is_server(record->origin) &&
+               s->replica.peers[node_index(record->origin)].incarnation == record->incarnation) {
         struct journal_record reply = { .token = record->token, .kind = OUTCOME_DONE };
 
         journal_record_pack(&s->replies[node_index(record->origin)], &reply,
