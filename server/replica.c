@@ -443,11 +443,11 @@ static void receive_position(struct replica *r, struct instant now, const struct
             position->executed_index + 1 < position->first_index ? position->first_index - 1 : 0;
         p->asked = (struct instant){ 0 };
         feed_from(r, from, match + 1);
-    } else if (member) {
+    } else if (r->role != ROLE_PRIMARY || (member && position->last_index > 0)) {
         p->fed = false;
         accuse(r, now, from, "its journal ends before what is kept for it", out);
-    } else if (r->serving && (!p->reset_index || !p->fed)) {
-        /* Only now: before the view is active, what it throws away may be needed to elect. */
+    } else if ((r->serving || position->last_index == 0) && (!p->reset_index || !p->fed)) {
+        /* Before the view is active, what it would throw away may be needed to elect. */
         p->reset = true;
         p->reset_index = r->last_index;
         p->asked = (struct instant){ 0 };
@@ -581,7 +581,7 @@ static void receive_append(struct replica *r, struct instant now, const struct m
         return;
     peer_of(r, message->from)->heard = now;
     peer_of(r, r->view.primary)->heard = now;
-    if (append->reset && r->role == ROLE_JOINER)
+    if (append->reset && (r->role == ROLE_JOINER || r->last_index == 0))
         journal_begin_behind(r, append->prev_index, append->prev_view, out);
     if (append->prev_index > r->last_index || append->prev_index + 1 < r->first_index ||
         replica_view_at(r, append->prev_index) != append->prev_view) {
@@ -647,6 +647,12 @@ static uint64_t quorum_of(const struct replica *r, const uint64_t *values)
     return sorted[r->view.acks - 1];
 }
 
+/* Entries without the state before them are of no use to anybody: they do not count yet. */
+static bool lacks_state(const struct replica_peer *p)
+{
+    return p->executed_index < p->reset_index;
+}
+
 static void advance_commit(struct replica *r, struct instant now, struct effects *out)
 {
     uint64_t values[SERVER_COUNT_MAX], commit;
@@ -654,7 +660,7 @@ static void advance_commit(struct replica *r, struct instant now, struct effects
     if (!is_primary(r) || !instant_reached(now, r->lease_wait))
         return;
     for (uint32_t i = 0; i < SERVER_COUNT_MAX; i++)
-        values[i] = r->peers[i].match_index;
+        values[i] = lacks_state(&r->peers[i]) ? 0 : r->peers[i].match_index;
     values[self_index(r)] = r->saved_index;
     commit = quorum_of(r, values);
     /* Rule 5: only entries of this view are counted; those before come with them. */
@@ -694,7 +700,7 @@ static void welcome_joiner(struct replica *r, struct instant now, node_id joiner
     struct replica_peer *p = peer_of(r, joiner);
     bool near = p->match_index + CAUGHT_UP_ENTRIES >= r->last_index;
 
-    if (p->executed_index < p->reset_index || !near || !r->serving ||
+    if (lacks_state(p) || !near || !r->serving ||
         (p->asked.ns && instant_since_ms(now, p->asked) < REPEAT_MS))
         return;
     p->asked = now;
@@ -906,7 +912,7 @@ static void tick_joiners(struct replica *r, struct instant now, struct effects *
     for (uint32_t i = 0; i < r->options.server_count; i++) {
         struct replica_peer *p = &r->peers[i];
 
-        if (!p->joiner || !p->reset_index || p->executed_index >= p->reset_index ||
+        if (!p->fed || !lacks_state(p) ||
             (p->asked.ns && instant_since_ms(now, p->asked) < DONOR_REPEAT_MS))
             continue;
         p->asked = now;

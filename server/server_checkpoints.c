@@ -84,8 +84,7 @@ static bool takes(const struct server *s, const struct message *message, bool *d
     if (begin->view != r->view.number || replica_fenced(r) || !replica_is_member(r, message->from))
         return false;
     if (*direct)
-        return r->role == ROLE_JOINER && begin->base_index == 0 &&
-               begin->index + 1 >= r->first_index;
+        return begin->base_index == 0 && begin->index + 1 >= r->first_index;
     return r->whole && r->role == ROLE_BACKUP && r->view.style == STYLE_PASSIVE &&
            message->from == r->view.primary && !transfer_out_busy(&s->transfer_out) &&
            begin->base_index <= r->executed_index && begin->index > r->executed_index;

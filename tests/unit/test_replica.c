@@ -429,6 +429,35 @@ static void test_joiner_by_checkpoint(void **state)
     assert_true(said(f, "caught_up"));
 }
 
+/* A member that comes in empty, because the view could not do without it, gets a checkpoint like a
+ * joiner; entries that it holds without the state before them commit nothing. */
+static void test_member_without_state(void **state)
+{
+    struct fixture *f = *state;
+    const struct journal_run empty = { 0, 0 };
+    struct message m;
+
+    link_up(f, NODE_RM, 1);
+    hear(f, NODE_RM, view(1, s1, 1, 1));
+    tick(f, 0);
+    for (int i = 0; i < 9; i++)
+        replica_append(&f->replica);
+    tick(f, 0);
+    replica_executed(&f->replica, 10);
+    replica_dropped(&f->replica, 11);
+    link_up(f, s2, 22);
+    hear(f, NODE_RM, view(2, s1, 2, 3));
+    hear(f, s2, position(2, 22, 1, 0, &empty, 1));
+    tick(f, 0);
+    assert_true(said(f, "send rm: donor_wanted number=2 joiner=s2 incarnation=22 index=11"));
+    hear(f, s2, ack(2, 22, 11, 0));
+    assert_int_equal(f->replica.commit_index, 10);
+    m = ack(2, 22, 11, 0);
+    m.ack.executed_index = 11;
+    hear(f, s2, m);
+    assert_int_equal(f->replica.commit_index, 11);
+}
+
 /* A joiner logs what arrives while its checkpoint is missing, and is no source of truth. */
 static void test_joining(void **state)
 {
@@ -559,6 +588,7 @@ int main(void)
         STORY(test_lease_wait),
         STORY(test_joiner_by_suffix),
         STORY(test_joiner_by_checkpoint),
+        STORY(test_member_without_state),
         STORY(test_joining),
         STORY(test_accuse),
         STORY(test_own_pause_is_forgiven),
