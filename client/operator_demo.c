@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -116,6 +117,7 @@ static bool start_load(struct demo *demo)
         return fail(demo, "cannot make a pipe: %s", strerror(errno));
     demo->load = fork();
     if (demo->load == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGTERM);
         dup2(ends[1], STDOUT_FILENO);
         execv(program, (char *const *)argv);
         _exit(127);
@@ -390,7 +392,7 @@ int operator_demo(const struct invocation *call)
         held = nftw(run_dir, remove_one, 8, FTW_DEPTH | FTW_PHYS) == 0;
     else
         say(demo, TABLE_RED, "", "the logs are in %s", run_dir);
-    printf("%s\n", held ? "The cluster held." : "The cluster did not hold.");
+    printf("%s\n", held ? "The cluster held." : "The demo failed.");
     if (demo->load_output >= 0)
         close(demo->load_output);
     free(demo);
