@@ -36,6 +36,9 @@ POLL_S = 0.02
 LOAD_PROGRESS = 50  # writes that show that a load goes on
 LOG_LINES_MAX = 150
 
+# What no log may have: a server that ended by itself, an assertion, a sanitizer's finding.
+TROUBLE = re.compile(r"exited: (status|SIG(?!KILL|TERM))|begin anew|Assertion|Sanitizer|runtime error")
+
 # Below the ports that the kernel gives to outgoing connections, so that nobody gets one of ours
 # between our look and the daemon's bind; and above those of the shipped configs.
 PORT_MIN, PORT_MAX = 10000, 30000
@@ -218,6 +221,7 @@ class Cluster:
         self.log_path = self.folder / "log"
         self.start_wanted, self.verbose = start, verbose
         self.launcher, self.loads = None, []
+        self.trouble_expected = False
         plain = re.sub(r"#.*", "", self.text)
         self.name = re.search(r'^cluster *= *"([^"]+)"', plain, re.M)[1]
         self.ports, self.peer_ports = {}, {}
@@ -257,6 +261,8 @@ class Cluster:
                 reason.args = (f"{reason}\n{self.describe()}",)
             elif stuck or left:
                 raise Failed(f"{stuck or 'the cluster ended'}; left: {left}\n{self.describe()}")
+            elif TROUBLE.search(self.log()) and not self.trouble_expected:
+                raise Failed(f"{TROUBLE.search(self.log())[0]!r} in the log\n{self.describe()}")
         finally:
             shutil.rmtree(self.folder, ignore_errors=True)
             if self in _open_clusters:

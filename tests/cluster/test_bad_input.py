@@ -8,7 +8,7 @@ import socket
 import struct
 
 import frames
-from cluster import (SLOWER, Cluster, config_text, main, program, run, wait_until)
+from cluster import SLOWER, Cluster, config_text, main, pids_with, program, run, wait_until
 from resp import Bystander, Closed, ReplyError, Resp, encode
 
 DAEMONS = {"holdfast": ["check"], "holdfast-server": ["--name", "s1"],
@@ -69,26 +69,36 @@ def test_unreadable_file():
         assert status == 2 and str(c.folder) in err, (status, err)
 
 
+def squat(port):
+    """Somebody else who listens on the port."""
+    squatter = socket.socket()
+    squatter.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    squatter.bind(("127.0.0.1", port))
+    squatter.listen()
+    return squatter
+
+
 def test_port_in_use():
-    """A port in use: one clear error, and nothing is left running"""
-    for kind in ("client_port", "console_port", "gfd"):
-        with Cluster(start=False) as c, socket.socket() as squatter:
-            port = {"client_port": c.ports["s2"], "console_port": c.console_port,
-                    "gfd": c.gfd_port}[kind]
-            squatter.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            squatter.bind(("127.0.0.1", port))
-            squatter.listen()
-            c.up()
-            c.wait_log(f"{port}.*(?i:in use)")
-            if kind == "client_port":  # of a server: the others serve
-                c.wait(lambda s: s["servers"][1]["state"] in ("failed", "down", "starting",
-                                                              "backoff", "stopped"),
-                       "s2 is not up")
-                assert c.stop() is None
-            else:
-                status = c.launcher.wait(60 * SLOWER)
-                assert status == 1, status
-                c.launcher = None
+    """A port in use: one clear error with the port, status 1, and nothing is left running"""
+    with Cluster(start=False) as c:
+        for port in (c.ports["s2"], c.peer_ports["s3"], c.console_port, c.rm_port, c.gfd_port):
+            with squat(port):
+                reason = c.operate("up", status=1)
+            assert f"{port}" in reason and "in use" in reason, reason
+            assert not pids_with(str(c.folder))
+
+
+def test_port_taken_meanwhile():
+    """A port taken while its server was down: the others serve, and it is back once it is free"""
+    with Cluster() as c, Bystander(c.ports["s1"]):
+        c.trouble_expected = True
+        c.operate("stop", "s2")
+        wait_until(lambda: "s2" not in c.status()["membership"]["members"], "s2 is gone")
+        with squat(c.ports["s2"]), Resp(c.console_port) as console:
+            console.send(encode(["START", "s2"]))  # whose answer would come only after a while
+            c.wait_log(f"s2: .*{c.ports['s2']}.*in use")
+        c.operate("start", "s2")
+        c.wait_whole()
 
 
 def test_wrong_hello():
@@ -109,6 +119,7 @@ def test_wrong_hello():
             assert "expected a hello" in refused(frames.frame(777, b"junk"))
         c.wait_log('this is cluster "test", not "other"')
         c.wait_log("protocol version 1 is spoken here, not 99")
+        assert c.log().count('not "other"') == len(peers), "said again and again"
         assert c.wait_whole()["view"] == before
 
 
@@ -121,8 +132,8 @@ def test_junk_on_internal_ports():
             frames.talk(port, b"GET / HTTP/1.1\r\n\r\n")
             frames.talk(port, struct.pack("<IH", 0xFFFFFFFF, frames.HELLO))
             frames.talk(port, struct.pack("<I", 0))
-            half = frames.hello(frames.server(1), frames.RM)[:9]
-            frames.talk(port, half, timeout_s=60)  # it hangs up on who does not go on
+        half = frames.hello(frames.server(1), frames.RM)[:9]
+        frames.talk(c.rm_port, half, timeout_s=60)  # it hangs up on who does not go on
         assert c.wait_whole()["view"] == before
 
 

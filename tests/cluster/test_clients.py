@@ -173,6 +173,7 @@ def test_service_that_cannot_load():
     for name in ("missing.so", "outdated.so", "incomplete.so"):
         library = BUILD / "tests" / "services" / name
         with Cluster(config_text(service=str(library), servers=1), start=False) as c:
+            c.trouble_expected = True
             c.up()
             c.wait_log(f"s1: .*{name}")
             c.stop()
