@@ -117,7 +117,7 @@ static bool start_load(struct demo *demo)
         return fail(demo, "cannot make a pipe: %s", strerror(errno));
     demo->load = fork();
     if (demo->load == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGTERM);
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
         dup2(ends[1], STDOUT_FILENO);
         execv(program, (char *const *)argv);
         _exit(127);
