@@ -380,6 +380,8 @@ static void forget_change(struct view *v, struct instant now, const struct plan 
     v->fence_again = INSTANT_NEVER;
     v->active = false;
     v->issued_at = now;
+    v->first_index =
+        v->election.latest[node_index(plan->view.primary)].last_index + 1; /* it appends one */
     v->accept_loss = false;
     v->kept = plan->kept;
     memset(v->caught_up, 0, sizeof v->caught_up);
@@ -629,6 +631,14 @@ static void hear_active(struct view *v, node_id from, uint64_t number, struct ef
         become_active(v, number, out);
 }
 
+/* The first entry of the view is committed: known where it is, or because all there is, is. */
+static bool shows_active(const struct view *v, const struct message_state *m)
+{
+    if (v->first_index)
+        return m->commit_index >= v->first_index;
+    return m->journal_view == m->view && m->commit_index == m->journal_index;
+}
+
 static void hear_state(struct view *v, node_id from, const struct message_state *m,
                        struct effects *out)
 {
@@ -640,10 +650,9 @@ static void hear_state(struct view *v, node_id from, const struct message_state 
     /* It missed the view, or we ended between storing and sending it. */
     if (!v->fencing && m->view < current->number)
         send_view(v, node_index(from), out);
-    /* Its word that the view is active may have been lost with a link. All it has is committed, and
-     * that includes the first entry of the view. */
+    /* Its word that the view is active may have been lost with a link. */
     if (is_primary(v, from) && m->view == current->number && m->role == ROLE_PRIMARY &&
-        m->journal_view == current->number && m->commit_index == m->journal_index)
+        shows_active(v, m))
         become_active(v, current->number, out);
 }
 

@@ -58,8 +58,9 @@ struct view {
     struct instant started_at;
 
     /* The current view, which is the last of saved. */
-    bool active;                          /* its primary said so, or showed it */
-    struct instant issued_at;             /* or when we learnt of it, after our own start */
+    bool active;              /* its primary said so, or showed it */
+    struct instant issued_at; /* or when we learnt of it, after our own start */
+    uint64_t first_index;     /* of its first entry, 0 when we did not issue it in this life */
     uint64_t caught_up[SERVER_COUNT_MAX]; /* incarnations ready to be taken in, 0 if none */
     struct view_donation donation[SERVER_COUNT_MAX];
     uint32_t accusers;               /* backups of it that cannot reach its primary */
