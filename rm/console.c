@@ -51,7 +51,7 @@ static size_t unread(const struct console_client *c)
     return evbuffer_get_length(bufferevent_get_output(c->io));
 }
 
-/* Sends what stands in console->reply. False when the client was cut. */
+/* Sends the one reply that stands in console->reply. False when the client was cut. */
 static bool flush_reply(struct console_client *c)
 {
     struct console *console = c->console;
@@ -566,10 +566,12 @@ static void send_events(struct console_client *c)
     while (c->followed < rm->event_sequence) {
         const struct rm_event *event = rm_event(rm, ++c->followed);
 
-        if (event)
-            write_event(&console->reply, event);
+        if (!event)
+            continue; /* more at once than are kept */
+        write_event(&console->reply, event);
+        if (!flush_reply(c))
+            return;
     }
-    (void)flush_reply(c);
 }
 
 void console_turn_end(struct console *console)

@@ -24,14 +24,21 @@ enum plan_rule plan_rule(const struct view *v)
     return !saved_current(v->saved) || plan_store_outdated(v) ? PLAN_ALL_SERVERS : PLAN_ELECTION;
 }
 
-uint32_t plan_excluded(const struct view *v)
-{
-    return v->accused | ((v->leaving | v->saved->stopped) & ~v->kept);
-}
-
 static bool is_paused(const struct view *v, struct instant now, uint32_t i)
 {
     return v->pause[i].pause_ms && !instant_reached(now, v->pause[i].until);
+}
+
+/* Servers to be left out of the next view. An accusation is forgotten after its pause, also when
+ * the change takes longer: it may be the accused that it waits for. */
+static uint32_t excluded(const struct view *v, struct instant now)
+{
+    uint32_t set = (v->leaving | v->saved->stopped) & ~v->kept;
+
+    for (uint32_t i = 0; i < v->options.server_count; i++)
+        if (in(v->accused, i) && is_paused(v, now, i))
+            set |= 1u << i;
+    return set;
 }
 
 bool plan_joiner_ready(const struct view *v, struct instant now, node_id server)
@@ -40,7 +47,7 @@ bool plan_joiner_ready(const struct view *v, struct instant now, node_id server)
     const struct message_view *current = saved_current(v->saved);
 
     return current && v->caught_up[i] && v->roster->server[i].listed == v->caught_up[i] &&
-           roster_alive(v->roster, server, v->caught_up[i]) && !in(plan_excluded(v), i) &&
+           roster_alive(v->roster, server, v->caught_up[i]) &&
            !in(v->saved->stopped | v->leaving, i) && !is_paused(v, now, i) &&
            !in(current->members.set, i);
 }
@@ -176,9 +183,10 @@ static void explain_nobody(const struct view *v, char waits[VIEW_TEXT_SIZE])
 }
 
 /* Rule 4. Those to be left out may lead when nobody else may: data first. */
-static node_id elect(const struct view *v, struct plan *plan, char waits[VIEW_TEXT_SIZE])
+static node_id elect(const struct view *v, struct instant now, struct plan *plan,
+                     char waits[VIEW_TEXT_SIZE])
 {
-    uint32_t set = candidates(v), wanted = set & ~plan_excluded(v);
+    uint32_t set = candidates(v), wanted = set & ~excluded(v, now);
     node_id leader = highest_of(v, wanted);
     struct election_lack lack = { 0 };
 
@@ -231,12 +239,13 @@ static node_id elect_of_all(const struct view *v, struct plan *plan, char waits[
     return NODE_NONE;
 }
 
-static node_id elect_by_rule(const struct view *v, struct plan *plan, char waits[VIEW_TEXT_SIZE])
+static node_id elect_by_rule(const struct view *v, struct instant now, struct plan *plan,
+                             char waits[VIEW_TEXT_SIZE])
 {
     node_id leader;
 
     switch (plan_rule(v)) {
-    case PLAN_ELECTION: return elect(v, plan, waits);
+    case PLAN_ELECTION: return elect(v, now, plan, waits);
     case PLAN_ALL_SERVERS: return elect_of_all(v, plan, waits);
     case PLAN_ACCEPT_LOSS: break;
     }
@@ -262,7 +271,7 @@ static bool belongs(const struct view *v, struct instant now, const struct plan 
                v->election.latest[i].journal_view == v->election.latest[first].journal_view;
     case PLAN_ELECTION: break;
     }
-    if (in(plan_excluded(v), i))
+    if (in(excluded(v, now), i))
         return false;
     if (was_member(v, i))
         return true;
@@ -293,7 +302,7 @@ static void take_more_members(const struct view *v, struct instant now, struct p
     for (uint32_t i = 0; i < v->options.server_count; i++) {
         if (view_policy_acks(&v->saved->wanted, members_count(m)))
             return;
-        if (is_present(v, i) && !in(m->set | plan_excluded(v) | v->saved->stopped, i) &&
+        if (is_present(v, i) && !in(m->set | excluded(v, now) | v->saved->stopped, i) &&
             !is_paused(v, now, i))
             members_put(m, NODE_SERVER(i), v->election.latest[i].incarnation);
     }
@@ -352,7 +361,7 @@ bool plan_make(const struct view *v, struct instant now, struct plan *plan,
 
     assert(v->fencing);
     *plan = (struct plan){ .view = { .number = v->number } };
-    leader = elect_by_rule(v, plan, waits);
+    leader = elect_by_rule(v, now, plan, waits);
     if (leader == NODE_NONE)
         return false;
     plan->view.primary = leader;

@@ -27,9 +27,6 @@ enum plan_rule plan_rule(const struct view *v);
 /* The stored views are older than what the servers report: they cannot be relied upon. */
 bool plan_store_outdated(const struct view *v);
 
-/* Servers to be left out of the next view: stopped, restarted, accused. */
-uint32_t plan_excluded(const struct view *v);
-
 /* A joiner that may be taken in now. */
 bool plan_joiner_ready(const struct view *v, struct instant now, node_id server);
 

@@ -326,23 +326,6 @@ static void send_view(const struct view *v, uint32_t i, struct effects *out)
                  (struct message){ .type = MESSAGE_VIEW, .view = *current_of(v) });
 }
 
-static void pause_accused(struct view *v, struct instant now, uint32_t set)
-{
-    for (uint32_t i = 0; i < v->options.server_count; i++) {
-        struct view_pause *p = &v->pause[i];
-
-        if (!in(set, i))
-            continue;
-        if (p->pause_ms == 0 || instant_since_ms(now, p->accused_at) >= ACCUSE_HEALTH_MS)
-            p->pause_ms = ACCUSE_PAUSE_MS_MIN;
-        else
-            p->pause_ms =
-                p->pause_ms * 2 < ACCUSE_PAUSE_MS_MAX ? p->pause_ms * 2 : ACCUSE_PAUSE_MS_MAX;
-        p->accused_at = now;
-        p->until = instant_add_ms(now, p->pause_ms);
-    }
-}
-
 static void settle_switchover(struct view *v, const struct message_view *next, struct effects *out)
 {
     if (v->target == NODE_NONE)
@@ -386,7 +369,6 @@ static void forget_change(struct view *v, struct instant now, const struct plan 
     v->kept = plan->kept;
     memset(v->caught_up, 0, sizeof v->caught_up);
     memset(v->donation, 0, sizeof v->donation);
-    pause_accused(v, now, v->accused & ~plan->view.members.set);
     v->accused = 0;
 }
 
@@ -463,6 +445,28 @@ static bool all_accuse_primary(const struct view *v)
     return __builtin_popcount(others) > 1 && (v->accusers & others) == others;
 }
 
+/* The accused stay out for a while, so that a link that comes and goes does not make a view each
+ * time. */
+static void become_accused(struct view *v, struct instant now, uint32_t set)
+{
+    v->accused = set;
+    v->accusers = 0;
+    v->accused_by_primary = 0;
+    for (uint32_t i = 0; i < v->options.server_count; i++) {
+        struct view_pause *p = &v->pause[i];
+
+        if (!in(set, i))
+            continue;
+        if (p->pause_ms == 0 || instant_since_ms(now, p->accused_at) >= ACCUSE_HEALTH_MS)
+            p->pause_ms = ACCUSE_PAUSE_MS_MIN;
+        else
+            p->pause_ms =
+                p->pause_ms * 2 < ACCUSE_PAUSE_MS_MAX ? p->pause_ms * 2 : ACCUSE_PAUSE_MS_MAX;
+        p->accused_at = now;
+        p->until = instant_add_ms(now, p->pause_ms);
+    }
+}
+
 /* Two members cannot reach each other, one of them the primary. The others' word is waited for, as
  * it tells whose side is cut off. Ours counts, too: have we lost the primary, it is the one; but
  * not before it had the time to dial us after our own start. */
@@ -475,18 +479,13 @@ static void decide_accusation(struct view *v, struct instant now)
         return;
     primary = node_index(current->primary);
     if (all_accuse_primary(v)) {
-        v->accused = 1u << primary;
+        become_accused(v, now, 1u << primary);
     } else if (v->accusers && !is_member_alive(v, primary)) {
-        if (!members_are_here(v, now))
-            return;
-        v->accused = 1u << primary;
+        if (members_are_here(v, now))
+            become_accused(v, now, 1u << primary);
     } else if (members_count(&current->members) <= 2 || instant_reached(now, v->accused_until)) {
-        v->accused = v->accusers | v->accused_by_primary;
-    } else {
-        return;
+        become_accused(v, now, v->accusers | v->accused_by_primary);
     }
-    v->accusers = 0;
-    v->accused_by_primary = 0;
 }
 
 static void hear_accuse(struct view *v, struct instant now, node_id from,

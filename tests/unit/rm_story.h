@@ -321,10 +321,8 @@ static inline void begin(struct story *f, uint64_t ms)
 
 static inline int set_up_story(void **state)
 {
-    struct story *f = calloc(1, sizeof *f);
+    struct story *f = memory_zeroed(1, sizeof *f);
 
-    if (!f)
-        return -1;
     f->options = (struct rm_options){
         .server_count = 3,
         .host_count = 3,

@@ -4,14 +4,15 @@
  *
  * The servers here are models of a few lines: what a server must do for the rule to hold, and no
  * more. The whole cores meet in the simulator. */
-#include "tests/unit/rm_story.h"
+#include <assert.h>
 
 #include "common/random.h"
+#include "tests/unit/rm_story.h"
 
 #define JOURNAL_MAX 400u
 #define QUEUE_MAX   64u
 #define STEPS       1500u
-#define SEEDS       400u
+#define SEEDS       UINT64_C(400)
 
 struct entry {
     uint64_t view, id;
@@ -45,6 +46,7 @@ struct world {
 
 static uint64_t below(struct world *w, uint64_t bound)
 {
+    assert(bound > 0);
     return random_below(&w->random, bound);
 }
 
@@ -435,10 +437,9 @@ static bool is_well(const struct world *w)
 static void test_worlds(void **state)
 {
     struct story *f = *state;
-    struct world *w = calloc(1, sizeof *w);
+    struct world *w = memory_zeroed(1, sizeof *w);
     uint64_t commits = 0, views = 0, excused = 0;
 
-    assert_non_null(w);
     for (uint64_t seed = 1; seed <= SEEDS; seed++) {
         begin_world(w, f, seed);
         for (uint32_t step = 0; step < STEPS; step++) {

@@ -482,10 +482,10 @@ static void test_accused_backup(void **state)
     activates(f, 5022, S1, 2);
     catches_up(f, 5030, S1, S2, 21); /* at once: the link is back */
     story(f, "view 2 active\ns2 caught up\n");
-    tick(f, 5220);
+    tick(f, 5219);
     story(f, "");
-    assert_true(view_deadline(&f->rm.view).ns == at(5221).ns);
-    tick(f, 5221);
+    assert_true(view_deadline(&f->rm.view).ns == at(5220).ns);
+    tick(f, 5220);
     for (uint32_t i = 0; i < 3; i++)
         reports(f, 5221, NODE_SERVER(i), 2, 12);
     activates(f, 5222, S1, 3);
@@ -801,7 +801,9 @@ static void test_nonsense(void **state)
 
     serve(f, 5000);
     deliver(f, 5000, S5, (struct message){ .type = MESSAGE_LINK_UP, .link_up = { 51, 0 } });
-    deliver(f, 5000, S5, (struct message){ .type = MESSAGE_STATE, .state = { 51, 99, 99 } });
+    deliver(f, 5000, S5,
+            (struct message){ .type = MESSAGE_STATE,
+                              .state = { .incarnation = 51, .promised = 99, .view = 99 } });
     deliver(f, 5000, S1, (struct message){ .type = MESSAGE_CAUGHT_UP, .caught_up = { 1, S5, 51 } });
     deliver(f, 5000, S2, (struct message){ .type = MESSAGE_CAUGHT_UP, .caught_up = { 1, S3, 32 } });
     deliver(f, 5000, S1, (struct message){ .type = MESSAGE_ACCUSE, .accuse = { 1, S5, 51, "" } });

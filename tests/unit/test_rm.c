@@ -1,0 +1,356 @@
+/* The rm as a whole: commands and their answers, events, wishes that survive. */
+#include "tests/unit/rm_story.h"
+
+static void hosts_up(struct story *f, uint64_t ms)
+{
+    for (uint32_t i = 0; i < f->options.host_count; i++)
+        host(f, ms, i, true);
+}
+
+/* The whole rm, serving view 1 with s1 as primary, all hosts up. */
+static void serve_whole(struct story *f)
+{
+    f->whole = true;
+    serve(f, 5000);
+    hosts_up(f, 5000);
+    tick(f, 6000);
+    forget(f);
+}
+
+static void all_report(struct story *f, uint64_t ms, uint64_t view, uint64_t index)
+{
+    for (uint32_t i = 0; i < 3; i++)
+        if (f->rm.roster.server[i].linked)
+            reports(f, ms, NODE_SERVER(i), view, index);
+}
+
+/* A new cluster starts by itself: order, add, view. */
+static void test_cluster_start(void **state)
+{
+    struct story *f = *state;
+
+    f->whole = true;
+    f->options.server_count = f->options.host_count = 1;
+    begin(f, 0);
+    gfd_link(f, 0);
+    gfd_lists(f, 0);
+    host(f, 1, 0, true);
+    links(f, 10, S1, 11);
+    states(f, 10, S1, 0, 0);
+    gfd_adds(f, 11, S1, 11);
+    reports(f, 12, S1, 0, 0);
+    story(f, "gfd is up\n"
+             "membership 3: 0 members: none\n"
+             "lfd1 is up\n"
+             "s1: start ordered\n"
+             "send gfd: order server=s1 action=1\n"
+             "membership 4: 1 member: s1 (add s1)\n"
+             "[fence 1: s1]\n"
+             "fence 1 sent to s1 (no view yet)\n"
+             "[store]\n"
+             "view 1 stored\n"
+             "[view 1: s1]\n"
+             "view 1 sent: primary s1, members s1, acks 1, active\n"
+             "1 member: s1; view 1, primary s1\n");
+}
+
+/* Done when the view is active, not before. */
+static void test_switchover(void **state)
+{
+    struct story *f = *state;
+
+    serve_whole(f);
+    commands(f, 6000, COMMAND_SWITCHOVER, S2, 77);
+    all_report(f, 6001, 1, 9);
+    forget(f);
+    activates(f, 6002, S2, 2);
+    story(f, "view 2 active\n"
+             "answer 77 done: s2 is primary of view 2\n");
+    commands(f, 6003, COMMAND_SWITCHOVER, S2, 78);
+    story(f, "answer 78 done: s2 is primary of view 2\n");
+}
+
+static void test_switchover_refusals(void **state)
+{
+    struct story *f = *state;
+
+    serve_whole(f);
+    commands(f, 6000, COMMAND_SWITCHOVER, S5, 1);
+    gfd_deletes(f, 6000, S3, true);
+    unlinks(f, 6000, S3);
+    all_report(f, 6001, 1, 9);
+    activates(f, 6001, S1, 2);
+    forget(f);
+    commands(f, 6002, COMMAND_SWITCHOVER, S3, 2);
+    story(f, "answer 2 refused: s3 is no member of view 2\n");
+    commands(f, 6003, COMMAND_SWITCHOVER, S2, 3);
+    forget(f);
+    commands(f, 6003, COMMAND_SWITCHOVER, S1, 4);
+    story(f, "answer 4 refused: a switchover to s2 is under way\n");
+    gfd_deletes(f, 6004, S2, true); /* the target itself dies meanwhile */
+    unlinks(f, 6004, S2);
+    forget(f);
+    reports(f, 6005, S1, 2, 9);
+    story(f,
+          "[store]\n"
+          "view 3 stored\n"
+          "[view 3: s1]\n"
+          "view 3 sent: primary s1, members s1, acks 1, active\n"
+          "1 member: s1; view 3, primary s1\n"
+          "switchover refused: s2 could not take over: s1 holds entries that it lacks, or it did "
+          "not report in time; try again\n"
+          "answer 3 refused: s2 could not take over: s1 holds entries that it lacks, or it did "
+          "not report in time; try again\n");
+}
+
+/* First a view without it, then the order, and the wish is stored: it holds for the next rm, too.
+ */
+static void test_stop_primary(void **state)
+{
+    struct story *f = *state;
+
+    serve_whole(f);
+    commands(f, 6000, COMMAND_STOP, S1, 5);
+    story(f, "[store]\n"
+             "[fence 2: s1 s2 s3]\n"
+             "fence 2 sent to s1, s2, s3 (s1 leaves)\n");
+    all_report(f, 6001, 1, 9);
+    story(f, "[store]\n"
+             "view 2 stored\n"
+             "[view 2: s1 s2 s3]\n"
+             "view 2 sent: primary s2, members s2, s3, acks 2, active\n"
+             "2 members: s2, s3; view 2, primary s2\n");
+    activates(f, 6002, S2, 2);
+    story(f, "view 2 active\n"
+             "s1: stop ordered\n"
+             "send gfd: order server=s1 action=2\n");
+    gfd_deletes(f, 6003, S1, true);
+    story(f, "membership 4: 2 members: s2, s3 (delete s1: exited: SIGKILL)\n"
+             "answer 5 done: s1 is stopped\n");
+    unlinks(f, 6003, S1);
+    begin(f, 7000);
+    links(f, 7000, S2, 21);
+    links(f, 7000, S3, 31);
+    gfd_link(f, 7000);
+    gfd_lists(f, 7000);
+    hosts_up(f, 7000);
+    forget(f);
+    tick(f, 9000);
+    story(f, "");
+    commands(f, 9001, COMMAND_START, S1, 6);
+    story(f, "[store]\n"
+             "s1: start ordered\n"
+             "send gfd: order server=s1 action=1\n");
+    gfd_adds(f, 9002, S1, 12);
+    story(f, "membership 5: 3 members: s1, s2, s3 (add s1)\n"
+             "answer 6 done: s1 is started\n");
+}
+
+/* The last member cannot be stopped: nobody would hold the data. */
+static void test_stop_last(void **state)
+{
+    struct story *f = *state;
+
+    f->options.server_count = f->options.host_count = 1;
+    serve_whole(f);
+    commands(f, 6000, COMMAND_STOP, S1, 5);
+    story(f, "answer 5 refused: view 1 cannot be without s1: members left alive must be at least "
+             "one, and enough for acks\n");
+    assert_int_equal(f->rm.saved.stopped, 0);
+}
+
+/* It turns out that only the server to be stopped holds what was committed: it stays, and leads. */
+static void test_stop_indispensable(void **state)
+{
+    struct story *f = *state;
+
+    f->options.policy.acks = ACKS_COUNT;
+    f->options.policy.acks_count = 1;
+    serve_whole(f);
+    commands(f, 6000, COMMAND_STOP, S1, 5);
+    reports(f, 6001, S1, 1, 10);
+    reports(f, 6001, S2, 1, 9);
+    forget(f);
+    reports(f, 6001, S3, 1, 9);
+    story(f, "[store]\n"
+             "view 2 stored\n"
+             "[view 2: s1 s2 s3]\n"
+             "view 2 sent: primary s1, members s1, s2, s3, acks 1, active\n"
+             "3 members: s1, s2, s3; view 2, primary s1\n"
+             "answer 5 refused: no other server may lead without it: it holds entries that the "
+             "others lack\n");
+    assert_int_equal(f->rm.saved.stopped, 0);
+    activates(f, 6002, S1, 2);
+    tick(f, 9000);
+    story(f, "view 2 active\n");
+}
+
+/* Out of the view, stopped, started at once, and in again when it has caught up. */
+static void test_restart(void **state)
+{
+    struct story *f = *state;
+
+    serve_whole(f);
+    commands(f, 6000, COMMAND_RESTART, S3, 8);
+    all_report(f, 6001, 1, 9);
+    forget(f);
+    activates(f, 6002, S1, 2);
+    gfd_deletes(f, 6003, S3, true);
+    unlinks(f, 6003, S3);
+    gfd_adds(f, 6010, S3, 32);
+    story(f, "view 2 active\n"
+             "s3: stop ordered\n"
+             "send gfd: order server=s3 action=2\n"
+             "membership 4: 2 members: s1, s2 (delete s3: exited: SIGKILL)\n"
+             "s3: start ordered\n"
+             "send gfd: order server=s3 action=1\n"
+             "membership 5: 3 members: s1, s2, s3 (add s3)\n"
+             "answer 8 done: s3 is started again\n");
+    links(f, 6011, S3, 32);
+    catches_up(f, 6012, S1, S3, 32);
+    all_report(f, 6013, 2, 12);
+    assert_int_equal(saved_current(&f->rm.saved)->members.set, 7);
+}
+
+/* Too late: refused with what it waits for; the wish to start it stays. */
+static void test_deadline(void **state)
+{
+    struct story *f = *state;
+
+    serve_whole(f);
+    host(f, 6000, 2, false);
+    gfd_deletes(f, 6000, S3, false);
+    unlinks(f, 6000, S3);
+    all_report(f, 6001, 1, 9);
+    activates(f, 6002, S1, 2);
+    commands(f, 6003, COMMAND_START, S3, 9);
+    tick(f, 16002);
+    forget(f);
+    assert_true(rm_deadline(&f->rm).ns == at(16003).ns);
+    tick(f, 16003);
+    story(f, "answer 9 refused: not done within 10 s, but still wanted: waits for the lfd of its "
+             "host\n");
+}
+
+static void test_style(void **state)
+{
+    struct story *f = *state;
+
+    serve_whole(f);
+    commands(f, 6000, COMMAND_STYLE_PASSIVE, NODE_NONE, 3);
+    all_report(f, 6001, 1, 9);
+    forget(f);
+    activates(f, 6002, S1, 2);
+    story(f, "view 2 active\n"
+             "answer 3 done: view 2 is passive\n");
+    begin(f, 7000); /* the config still says active, and has not changed */
+    assert_int_equal(f->rm.saved.wanted.style, STYLE_PASSIVE);
+}
+
+static void test_recover(void **state)
+{
+    struct story *f = *state;
+
+    f->options.server_count = f->options.host_count = 1;
+    serve_whole(f);
+    commands(f, 6000, COMMAND_RECOVER, NODE_NONE, 1);
+    story(f, "answer 1 refused: nothing to recover: no view change waits for servers that are "
+             "missing\n");
+    gfd_deletes(f, 6001, S1, true);
+    unlinks(f, 6001, S1);
+    gfd_adds(f, 6100, S1, 12);
+    links(f, 6100, S1, 12);
+    reports(f, 6101, S1, 0, 0);
+    forget(f);
+    commands(f, 6200, COMMAND_RECOVER, NODE_NONE, 2);
+    story(f, "[store]\n"
+             "view 2 stored\n"
+             "[view 2: s1]\n"
+             "view 2 sent: primary s1, members s1, acks 1, active\n"
+             "1 member: s1; view 2, primary s1\n"
+             "answer 2 done: view 2, primary s1\n");
+}
+
+/* The later command about a server rules; nobody waits for ever. */
+static void test_superseded(void **state)
+{
+    struct story *f = *state;
+
+    serve_whole(f);
+    commands(f, 6000, COMMAND_STOP, S3, 1);
+    forget(f);
+    commands(f, 6001, COMMAND_START, S3, 2);
+    story(f, "answer 1 refused: another command for that server came after it\n"
+             "[store]\n"
+             "answer 2 done: s3 is running already\n");
+}
+
+static void test_too_many_commands(void **state)
+{
+    struct story *f = *state;
+
+    serve_whole(f);
+    for (uint32_t i = 0; i < RM_COMMANDS_MAX; i++)
+        commands(f, 6000, COMMAND_SWITCHOVER, S2, i + 1);
+    forget(f);
+    commands(f, 6000, COMMAND_SWITCHOVER, S2, 99);
+    story(f, "answer 99 refused: too many commands are under way\n");
+}
+
+static void test_unknown_command(void **state)
+{
+    struct story *f = *state;
+
+    serve_whole(f);
+    commands(f, 6000, COMMAND_STOP, NODE_GFD, 1);
+    commands(f, 6000, (enum command_verb)250, NODE_NONE, 2);
+    story(f, "answer 1 refused: there is no such server\n"
+             "answer 2 refused: unknown command\n");
+}
+
+/* Events carry the wall clock; what follows a store carries the time at which it was durable. */
+static void test_events(void **state)
+{
+    struct story *f = *state;
+    uint64_t last;
+
+    serve_whole(f);
+    rm_wall(&f->rm, at(6000), 5000000);
+    gfd_deletes(f, 6001, S1, true);
+    unlinks(f, 6001, S1);
+    reports(f, 6001, S2, 1, 9);
+    last = f->rm.event_sequence;
+    assert_int_equal(rm_event(&f->rm, last)->time_us, 5001000);
+    reports(f, 6002, S3, 1, 9);
+    rm_stored(&f->rm, 5003333);
+    assert_int_equal(rm_event(&f->rm, last)->time_us, 5001000);
+    assert_int_equal(rm_event(&f->rm, last + 1)->time_us, 5003333);
+    assert_string_equal(rm_event(&f->rm, last + 1)->text, "view 2 stored");
+    assert_int_equal(rm_event(&f->rm, last + 1)->sequence, last + 1);
+    assert_null(rm_event(&f->rm, 0));
+    assert_null(rm_event(&f->rm, f->rm.event_sequence + 1));
+}
+
+static void test_old_events_are_dropped(void **state)
+{
+    struct story *f = *state;
+
+    serve_whole(f);
+    for (uint32_t i = 0; i < RM_EVENTS_MAX; i++)
+        host(f, 6000, 0, i % 2);
+    assert_null(rm_event(&f->rm, f->rm.event_sequence - RM_EVENTS_MAX));
+    assert_non_null(rm_event(&f->rm, f->rm.event_sequence - RM_EVENTS_MAX + 1));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        STORY(test_cluster_start),   STORY(test_switchover), STORY(test_switchover_refusals),
+        STORY(test_stop_primary),    STORY(test_stop_last),  STORY(test_stop_indispensable),
+        STORY(test_restart),         STORY(test_deadline),   STORY(test_style),
+        STORY(test_recover),         STORY(test_superseded), STORY(test_too_many_commands),
+        STORY(test_unknown_command), STORY(test_events),     STORY(test_old_events_are_dropped),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
