@@ -172,12 +172,25 @@ static void apply(struct server *s, struct effects *out)
                         (unsigned long)was.begin.count, (unsigned long)was.begin.index);
 }
 
+/* A round that came too late: this server leads by now, or its state is past it. */
+static bool is_late(const struct server *s)
+{
+    const struct transfer_in *t = &s->transfer_in;
+
+    return t->open && !t->direct && !t->applying &&
+           (s->replica.role == ROLE_PRIMARY || t->begin.index <= s->replica.executed_index);
+}
+
 /* A checkpoint whose sender is gone: what was applied as it came was no state yet. A new view alone
  * changes nothing: a checkpoint shows what is committed. */
 static void drop_orphan(struct server *s, struct effects *out)
 {
     struct transfer_in *t = &s->transfer_in;
 
+    if (is_late(s)) {
+        transfer_in_abort(t, out);
+        return;
+    }
     if (!t->open || t->complete ||
         (s->replica.peers[node_index(t->from)].linked &&
          (t->direct || t->from == s->replica.view.primary)))
