@@ -65,6 +65,16 @@ static void check_promises_grow(struct process *p, const struct server_status *s
                  (unsigned long long)s->promised);
 }
 
+/* A state only goes forwards, except that a server throws all of it away. */
+static void check_state_grows(struct process *p, const struct server_status *s)
+{
+    if (s->executed_index < p->status.executed_index && !s->restoring && s->executed_index > 0 &&
+        !p->status.restoring)
+        sim_fail(p->sim, "the state of %s went back from entry %llu to %llu", node_name(p->node),
+                 (unsigned long long)p->status.executed_index,
+                 (unsigned long long)s->executed_index);
+}
+
 static void check_executed_committed(struct process *p, const struct server_status *s)
 {
     if (s->executed_index > s->commit_index && !s->restoring)
@@ -153,29 +163,33 @@ static void check_committed(struct process *p, const struct server_status *s)
     p->compared = s->commit_index;
 }
 
-/* States are equal at equal index, on whatever way they got there. */
+/* States are equal at equal index, on whatever way they got there. A state that is being replaced,
+ * slice by slice, is none. */
 static void check_digest(struct process *p, const struct server_status *s)
 {
     struct checks *k = &p->sim->checks;
-    uint64_t index = s->executed_index;
+    uint64_t index = machine_index(server_machine(p->server));
+    struct known_state *known;
     uint64_t digest;
 
-    if (index == 0 || index == p->status.executed_index || s->restoring)
+    if (index == 0 || index == p->state_index || s->restoring || index != s->executed_index)
         return;
-    if (index > k->digest_capacity) {
+    p->state_index = index;
+    if (index > k->state_capacity) {
         uint64_t capacity = 2 * index + 1024;
 
-        k->digests = memory_grown(k->digests, capacity * sizeof *k->digests);
-        memset(k->digests + k->digest_capacity, 0,
-               (capacity - k->digest_capacity) * sizeof *k->digests);
-        k->digest_capacity = capacity;
+        k->states = memory_grown(k->states, capacity * sizeof *k->states);
+        memset(k->states + k->state_capacity, 0,
+               (capacity - k->state_capacity) * sizeof *k->states);
+        k->state_capacity = capacity;
     }
-    digest = machine_digest(server_machine(p->server)) | 1u;
-    if (k->digests[index - 1] == 0)
-        k->digests[index - 1] = digest;
-    else if (k->digests[index - 1] != digest)
-        sim_fail(p->sim, "the state of %s after entry %llu differs from another's",
-                 node_name(p->node), (unsigned long long)index);
+    known = &k->states[index - 1];
+    digest = machine_digest(server_machine(p->server));
+    if (known->node == NODE_NONE)
+        *known = (struct known_state){ .digest = digest, .node = p->node };
+    else if (known->digest != digest)
+        sim_fail(p->sim, "the state of %s after entry %llu differs from what %s had there",
+                 node_name(p->node), (unsigned long long)index, node_name(known->node));
 }
 
 static void check_bounds(struct process *p, const struct server_status *s)
@@ -201,6 +215,7 @@ void checks_turn(struct process *p)
                                                   .members = s.members });
     check_one_primary(p, &s);
     check_promises_grow(p, &s);
+    check_state_grows(p, &s);
     check_executed_committed(p, &s);
     check_committed(p, &s);
     check_digest(p, &s);
@@ -230,8 +245,8 @@ void checks_forgive(struct sim *sim)
 
     if (k->committed_capacity > 0)
         memset(k->committed, 0, k->committed_capacity * sizeof *k->committed);
-    if (k->digest_capacity > 0)
-        memset(k->digests, 0, k->digest_capacity * sizeof *k->digests);
+    if (k->state_capacity > 0)
+        memset(k->states, 0, k->state_capacity * sizeof *k->states);
     for (uint32_t i = 0; i < sim->options.servers; i++)
         sim_process(sim, NODE_SERVER(i))->compared = 0;
     history_forgive(&sim->history);
@@ -258,6 +273,6 @@ void checks_end(struct sim *sim)
 void checks_free(struct sim *sim)
 {
     free(sim->checks.committed);
-    free(sim->checks.digests);
+    free(sim->checks.states);
     free(sim->checks.views);
 }

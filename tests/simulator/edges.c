@@ -42,7 +42,7 @@ static void server_open(struct process *p)
 
     p->server = server_new(&options, process_clock(p));
     p->core = server_core(p->server);
-    p->compared = 0;
+    p->compared = p->state_index = 0;
     p->status = (struct server_status){ 0 };
 }
 

@@ -118,7 +118,8 @@ struct process {
 
     /* Of a server, as of its last turn. */
     struct server_status status;
-    uint64_t compared; /* index up to which its committed entries have been compared */
+    uint64_t state_index; /* of the state last looked at */
+    uint64_t compared;    /* index up to which its committed entries have been compared */
 };
 
 /* One request of a client, as a server sees it. */
@@ -176,12 +177,18 @@ struct committed {
     uint32_t crc;
 };
 
+/* The state after an entry, as the first server to show it had it. */
+struct known_state {
+    uint64_t digest;
+    node_id node; /* NODE_NONE: not known */
+};
+
 /* What the checks remember. */
 struct checks {
     struct committed *committed; /* by index - 1 */
     uint64_t committed_count, committed_capacity;
-    uint64_t *digests; /* by index - 1, 0: not known */
-    uint64_t digest_capacity;
+    struct known_state *states; /* by index - 1 */
+    uint64_t state_capacity;
     struct message_view *views; /* every view seen, by its number; number 0: not seen */
     uint64_t view_capacity;
     node_id *primaries;

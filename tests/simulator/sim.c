@@ -13,6 +13,7 @@
 #define RM_HOST        (HOST_COUNT_MAX)
 #define GFD_HOST       (HOST_COUNT_MAX + 1u)
 #define PEACE_MS       30000u /* after the last fault, to be whole again */
+#define STAYS_MS       1000u  /* that it must stay so */
 #define ANSWER_MS      20000u /* after that, to answer every request */
 #define QUIET_MS       3000u  /* of a run without faults */
 #define LOSS_WAIT_MS   3000u  /* how long it is watched waiting before the loss is accepted */
@@ -454,7 +455,10 @@ void sim_isolate_host(struct sim *sim, uint32_t host)
 
 void sim_heal(struct sim *sim)
 {
-    sim_trace(sim, NODE_NONE, "the network is whole");
+    static const bool uncut[NODE_COUNT][NODE_COUNT];
+
+    if (memcmp(sim->cut, uncut, sizeof uncut) != 0)
+        sim_trace(sim, NODE_NONE, "the network is whole");
     memset(sim->cut, 0, sizeof sim->cut);
     network_healed(sim);
 }
@@ -532,11 +536,25 @@ static void make_peace(struct sim *sim)
     sim_trace(sim, NODE_NONE, "no more faults");
 }
 
+/* Whole, and not just between two changes that are still to come of the faults. */
+static bool stays_whole(struct sim *sim)
+{
+    uint64_t end = sim->now_ns + PEACE_MS * MILLISECOND_NS;
+    uint64_t view;
+
+    while (sim->now_ns < end && sim_run_until(sim, sim_is_whole, PEACE_MS)) {
+        view = sim_view(sim);
+        sim_run(sim, STAYS_MS);
+        if (sim_view(sim) == view && sim_is_whole(sim))
+            return true;
+    }
+    return false;
+}
+
 static void play_end(struct sim *sim)
 {
-    if (!sim_run_until(sim, sim_is_whole, PEACE_MS))
+    if (!stays_whole(sim))
         sim_fail(sim, "not whole again %u ms after the last fault", PEACE_MS);
-    sim_run(sim, 300);
     sim_clients_stop(sim);
     if (!sim_run_until(sim, sim_is_idle, ANSWER_MS))
         sim_fail(sim, "requests are unanswered %u ms after all is whole again", ANSWER_MS);
@@ -551,8 +569,24 @@ static void play_end(struct sim *sim)
     checks_end(sim);
 }
 
+static void options_trace(struct sim *sim)
+{
+    static const char *const policies[] = { "all", "majority", "count" };
+    const struct sim_options *o = &sim->options;
+
+    sim_trace(
+        sim, NODE_NONE,
+        "%u servers on %u hosts, %s, acks %s %u, %s, lease %u ms, heartbeat %u ms, suspect "
+        "after %u ms, grace %u ms, delay %u to %u us, clients %u sessions %u plain %u readers",
+        o->servers, o->hosts, style_name((uint8_t)o->style), policies[o->acks], o->acks_count,
+        o->propagation == PROPAGATION_CHAIN ? "chain" : "star", o->lease_ms,
+        o->heartbeat_interval_ms, o->suspect_after_ms, o->grace_ms, o->delay_us_min,
+        o->delay_us_max, o->session_clients, o->plain_clients, o->readers);
+}
+
 void sim_play(struct sim *sim)
 {
+    options_trace(sim);
     if (sim->options.faults_ms > 0)
         faults_begin(sim);
     sim_run(sim, sim->options.faults_ms ? sim->options.faults_ms : QUIET_MS);
