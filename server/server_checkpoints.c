@@ -171,6 +171,8 @@ static void apply(struct server *s, struct effects *out)
     if (!done)
         return;
     replica_restored(&s->replica, was.begin.index);
+    if (was.begin.time_us > s->entry_time_us)
+        s->entry_time_us = was.begin.time_us; /* should we make the next entry */
     s->transfer_out.count = was.begin.count;
     transfer_in_answer(&was, 1, out);
     if (was.direct)
