@@ -259,7 +259,8 @@ void requests_journaled(struct server *s, const struct journal_record *record)
 }
 
 /* Entries after index leave the journal: they were never committed, so their requests may go again.
- */
+ * Until the new view is active they may yet come back from the journal of another server: nobody
+ * may say that they were not executed. */
 void requests_truncated(struct server *s, uint64_t index)
 {
     for (uint64_t i = index + 1; i <= s->journal.last; i++) {
@@ -270,7 +271,7 @@ void requests_truncated(struct server *s, uint64_t index)
         if (!request)
             continue;
         pending_keep(request, bytes_of(record->request, record->request_size));
-        request->state = PENDING_HELD;
+        request->state = PENDING_FORWARDED;
     }
 }
 
