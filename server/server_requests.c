@@ -160,6 +160,9 @@ static void read_later(struct server *s, struct pending_request *request, struct
         s->reads.position = position;
     request->index = s->reads.position;
     request->state = PENDING_READING;
+    /* Nor does a later read of its stream see less than this one. */
+    if (*stream_place(s, request->stream) < request->index)
+        *stream_place(s, request->stream) = request->index;
     pending_keep(request, bytes);
     reads_push(s, request);
 }
