@@ -365,9 +365,10 @@ static void send_waiting(struct server *s)
 
 void requests_role_changed(struct server *s)
 {
+    enum replica_way way = replica_way(&s->replica);
     struct pending_request *request, *next;
 
-    if (replica_way(&s->replica) != REPLICA_APPEND) {
+    if (way != REPLICA_APPEND) {
         reads_clear(s);
         for (request = pending_oldest(&s->pending); request; request = next) {
             next = pending_newer(&s->pending, request);
@@ -379,10 +380,13 @@ void requests_role_changed(struct server *s)
             else
                 request->state = PENDING_HELD;
         }
-        buffer_clear(&s->forwards, 0);
-        return;
     }
-    send_waiting(s);
+    /* What waits to be forwarded is sent again later, or not at all; while we may go on forwarding,
+     * it must stay: nothing would send it again. */
+    if (way != REPLICA_FORWARD)
+        buffer_clear(&s->forwards, 0);
+    if (way == REPLICA_APPEND)
+        send_waiting(s);
 }
 
 void requests_resync(struct server *s)
