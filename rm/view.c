@@ -553,15 +553,18 @@ static uint32_t donations_of(const struct view *v, node_id donor)
     return count;
 }
 
-/* The backup that donates least; the primary has enough to do. */
-static node_id choose_donor(const struct view *v)
+/* The backup that donates least; the primary has enough to do. Not one that waits for a checkpoint
+ * itself, as members do that were taken in for want of others; while those are not there, nothing
+ * is committed, and only the primary's state is sure to be as new as it must. */
+static node_id choose_donor(const struct view *v, node_id joiner)
 {
     node_id best = NODE_NONE, primary = current_of(v)->primary;
 
-    for (uint32_t i = 0; i < v->options.server_count; i++) {
+    for (uint32_t i = 0; v->active && i < v->options.server_count; i++) {
         node_id server = NODE_SERVER(i);
 
-        if (is_member_alive(v, i) && server != primary &&
+        if (is_member_alive(v, i) && server != primary && server != joiner &&
+            v->donation[i].donor == NODE_NONE &&
             (best == NODE_NONE || donations_of(v, server) < donations_of(v, best)))
             best = server;
     }
@@ -582,7 +585,7 @@ static void hear_donor_wanted(struct view *v, struct instant now, node_id from,
         instant_since_ms(now, donation->since) < DONOR_AGAIN_MS)
         return;
     donation->donor = NODE_NONE;
-    *donation = (struct view_donation){ choose_donor(v), m->incarnation, now };
+    *donation = (struct view_donation){ choose_donor(v, m->joiner), m->incarnation, now };
     effects_note(out, "%s is to give %s a checkpoint of index %llu or later",
                  node_name(donation->donor), node_name(m->joiner), (unsigned long long)m->index);
     effects_send(out, donation->donor,
