@@ -217,6 +217,7 @@ const char *role_name(uint8_t role);
     F(u64, first_index) /* of its journal: entry before it is in its state */ \
     F(u64, last_index)                                                        \
     F(u64, executed_index) /* of its state */                                 \
+    F(u8, whole)           /* 1: no state is missing before its journal */    \
     F(bytes, runs)         /* packed struct journal_run: which views, from where */
 #define APPEND_FIELDS(F)                                                                \
     F(u64, view)                                                                        \
@@ -314,6 +315,7 @@ enum command_verb {
     R(status, 0, UINT8_MAX)                             \
     R(style, STYLE_ACTIVE, STYLE_PASSIVE)               \
     R(up, 0, 1)                                         \
+    R(whole, 0, 1)                                      \
     R(verb, COMMAND_SWITCHOVER, COMMAND_STYLE_PASSIVE)
 
 enum message_u8_range {

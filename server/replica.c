@@ -202,6 +202,7 @@ static void send_position(struct replica *r, struct instant now, node_id to, str
                                        .first_index = r->first_index,
                                        .last_index = r->last_index,
                                        .executed_index = r->executed_index,
+                                       .whole = r->whole || r->whole_at,
                                        .runs = bytes_of(r->runs_packed, count * sizeof *r->runs),
                                    } });
 }
@@ -414,6 +415,15 @@ static bool runs_match(const struct replica *r, const struct message_position *p
     return false;
 }
 
+/* Where the journal of a server that lacks everything may begin: behind the end when we serve.
+ * Until then nothing new is executed, and the checkpoint can only be of what is. */
+static uint64_t reset_base(const struct replica *r)
+{
+    if (r->serving)
+        return r->last_index;
+    return r->executed_index + 1 < r->first_index ? r->first_index - 1 : r->executed_index;
+}
+
 static void receive_position(struct replica *r, struct instant now, const struct message *message,
                              struct effects *out)
 {
@@ -439,8 +449,7 @@ static void receive_position(struct replica *r, struct instant now, const struct
     if (runs_match(r, position, &match)) {
         p->reset = false;
         /* Its journal is fine, but the state before it is still missing. */
-        p->reset_index =
-            position->executed_index + 1 < position->first_index ? position->first_index - 1 : 0;
+        p->reset_index = position->whole ? 0 : position->first_index - 1;
         p->asked = (struct instant){ 0 };
         feed_from(r, from, match + 1);
     } else if (r->role != ROLE_PRIMARY || (member && position->last_index > 0)) {
@@ -449,9 +458,9 @@ static void receive_position(struct replica *r, struct instant now, const struct
     } else if ((r->serving || position->last_index == 0) && (!p->reset_index || !p->fed)) {
         /* Before the view is active, what it would throw away may be needed to elect. */
         p->reset = true;
-        p->reset_index = r->last_index;
+        p->reset_index = reset_base(r);
         p->asked = (struct instant){ 0 };
-        feed_from(r, from, r->last_index + 1);
+        feed_from(r, from, p->reset_index + 1);
     }
 }
 
