@@ -99,6 +99,7 @@ struct process {
     uint64_t parent_life; /* server: of the lfd that started it */
     uint64_t paused_until_ns;
     uint32_t doom; /* dies after carrying out so many more effects; 0: does not */
+    bool harmed;   /* by a pause, in this life: whoever kills it for that does right */
     int32_t clock_ppm;
     int64_t wall_offset_us;
     uint64_t busy_until_ns, turn_ns, turn_number, idle_turns, idle_ns;
@@ -222,7 +223,7 @@ struct sim {
     struct checks checks;
     struct saved saved; /* what the rm has stored */
     bool saved_any;
-    bool accepted_loss;
+    bool excused; /* a pause cost a server that had become indispensable meanwhile */
     uint64_t loss_waits;
     uint64_t messages, turns;
     char failure[1024];
@@ -286,7 +287,7 @@ bool clients_audited(struct sim *sim);
 void checks_turn(struct process *process); /* after each turn */
 void checks_stored(struct sim *sim);       /* the rm has stored a view */
 void checks_forgive(struct sim *sim);      /* loss is accepted: what was committed may be gone */
-void checks_end(struct sim *sim);
+bool checks_even(struct sim *sim);         /* all have the same entries, all committed */
 void checks_free(struct sim *sim);
 
 /* faults.c */

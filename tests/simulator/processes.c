@@ -128,6 +128,7 @@ void process_start(struct process *p)
     p->busy_until_ns = p->paused_until_ns = 0;
     p->turn_ns = UINT64_MAX;
     p->doom = 0;
+    p->harmed = false;
     p->idle_turns = 0;
     p->incarnation = ++p->sim->incarnation;
     if (!node_is_server(p->node))
@@ -152,6 +153,8 @@ void process_end(struct process *p, uint8_t signal, uint8_t status)
     else
         sim_trace(p->sim, p->node, "ends: status %u", status);
     if (was_running) {
+        if (p->harmed && !sim_can_spare(p->sim, p->node))
+            p->sim->excused = true;
         edge_close(p);
         network_process_ended(p);
         if (node_is_server(p->node))
@@ -173,7 +176,8 @@ static bool carry_out(struct process *p, uint64_t life)
     for (uint32_t i = 0; i < effects->count && p->life == life; i++) {
         const struct effect *effect = &effects->list[i];
 
-        if (p->doom > 0 && --p->doom == 0) {
+        if (p->doom > 0 && --p->doom == 0 &&
+            (!node_is_server(p->node) || sim_can_spare(p->sim, p->node))) {
             process_end(p, 9, 0);
             break;
         }
