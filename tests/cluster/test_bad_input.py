@@ -217,6 +217,7 @@ def test_slow_reader():
             except TimeoutError:
                 raise AssertionError("a client that does not read is not cut off") from None
             assert got < 200 * 1000000
+            c.wait_log("left more than 4 MiB of replies unread")
 
 
 def test_idle_connections():
