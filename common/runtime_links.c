@@ -362,11 +362,12 @@ static void peer_read(struct peer *p)
     size_t size, sum = 0;
     int number = 0;
 
-    runtime_refresh(p->runtime);
     while (status == LINK_GOOD && sum < LINK_READ_BYTES_MAX && p->state != PEER_CUT) {
         status = link_read(&p->link, &size);
         number = errno;
         sum += size;
+        /* Only now: a lease that is granted from before its message was sent ends too early. */
+        runtime_refresh(p->runtime);
         if (size > 0)
             receive_frames(p);
     }

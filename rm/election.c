@@ -66,6 +66,19 @@ int election_compare(const struct message_report *a, const struct message_report
     return 0;
 }
 
+/* The view's primary speaks for it alone: what was committed in it is what its primary committed,
+ * out of its own journal. Only the same life does: with journals on disk, a primary may have
+ * committed by the word of others what it had yet to flush itself. */
+static bool primary_answers(const struct election *e, const struct message_view *view,
+                            const struct message_report *leader)
+{
+    const struct message_report *report = &e->report[node_index(view->primary)];
+
+    return has_reported(e, view->primary) &&
+           members_has(&view->members, view->primary, report->incarnation) &&
+           election_compare(report, leader) <= 0;
+}
+
 /* Whether enough members of the view report, and none of them more than the leader holds. */
 static bool view_answered(const struct election *e, const struct message_view *view,
                           const struct message_report *leader, struct election_lack *lack)
@@ -73,6 +86,8 @@ static bool view_answered(const struct election *e, const struct message_view *v
     uint32_t needed = members_count(&view->members) - view->acks + 1u, have = 0;
     uint32_t missing = 0, outranks = 0;
 
+    if (primary_answers(e, view, leader))
+        return true;
     for (uint32_t i = 0; i < SERVER_COUNT_MAX; i++) {
         if (!(view->members.set >> i & 1u))
             continue;

@@ -2,8 +2,9 @@
  *
  * A report says what a server's journal holds, and that it will take part in no older view. A
  * server may lead when the reports that do not outrank its own are, for every view that may have
- * committed something its journal lacks, as many members as it takes for one of them to hold each
- * committed entry: |members| - acks + 1. Why this is safe is in rm/README.md. */
+ * committed something its journal lacks, either that of the view's primary, or of as many members
+ * as it takes for one of them to hold each committed entry: |members| - acks + 1. Why this is safe
+ * is in rm/README.md. */
 #ifndef HOLDFAST_RM_ELECTION_H
 #define HOLDFAST_RM_ELECTION_H
 

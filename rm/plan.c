@@ -130,27 +130,31 @@ static bool is_lost(const struct view *v, const struct message_view *view, uint3
     return roster_certainly_dead(v->roster, server, view->members.incarnation[i]);
 }
 
-static uint32_t lost_of(const struct view *v, uint64_t number, uint32_t set)
+static const struct message_view *stored_view(const struct view *v, uint64_t number)
 {
-    uint32_t lost = 0;
-
     for (uint32_t n = 0; n < v->saved->view_count; n++)
         if (v->saved->views[n].number == number)
-            for (uint32_t i = 0; i < SERVER_COUNT_MAX; i++)
-                if (in(set, i) && is_lost(v, &v->saved->views[n], i))
-                    lost |= 1u << i;
-    return lost;
+            return &v->saved->views[n];
+    assert(!"a lack is one of a stored view");
+    return NULL;
 }
 
 /* Says in words why nobody may lead yet. */
 static void explain_lack(const struct view *v, const struct election_lack *lack,
                          char waits[VIEW_TEXT_SIZE])
 {
-    uint32_t asked = lack->missing | lack->outranks;
-    uint32_t hopeful = asked & ~lost_of(v, lack->view, asked);
-    char names[ROSTER_NAMES_SIZE], count[16];
+    const struct message_view *view = stored_view(v, lack->view);
+    uint32_t hopeful = lack->missing | lack->outranks, count = lack->count;
+    char names[ROSTER_NAMES_SIZE], number[16];
 
-    if ((uint32_t)__builtin_popcount(hopeful) < lack->count) {
+    for (uint32_t i = 0; i < SERVER_COUNT_MAX; i++)
+        if (in(hopeful, i) && is_lost(v, view, i))
+            hopeful &= ~(1u << i);
+    if ((uint32_t)__builtin_popcount(hopeful) < count && in(hopeful, node_index(view->primary))) {
+        hopeful = 1u << node_index(view->primary); /* its word alone is enough */
+        count = 1;
+    }
+    if ((uint32_t)__builtin_popcount(hopeful) < count) {
         (void)snprintf(waits, VIEW_TEXT_SIZE,
                        "view %llu: every server that could hold acknowledged writes has lost its "
                        "journal: data would be lost; bring one back or accept with `holdfast "
@@ -158,9 +162,9 @@ static void explain_lack(const struct view *v, const struct election_lack *lack,
                        (unsigned long long)lack->view);
         return;
     }
-    (void)snprintf(count, sizeof count, "%u", lack->count);
+    (void)snprintf(number, sizeof number, "%u", count);
     (void)snprintf(waits, VIEW_TEXT_SIZE, "view %llu waits for a report of %s more of: %s",
-                   (unsigned long long)v->number, lack->count == 1 ? "one" : count,
+                   (unsigned long long)v->number, count == 1 ? "one" : number,
                    roster_names(hopeful, names));
 }
 

@@ -176,7 +176,7 @@ static void look_listed(struct repair *r, uint32_t i, struct instant now)
     struct repair_server *s = &r->server[i];
 
     if (s->state != REPAIR_RUNNING || s->incarnation != r->roster->server[i].listed) {
-        if (s->state == REPAIR_RUNNING)
+        if (s->incarnation != r->roster->server[i].listed)
             s->expected = false; /* another life already */
         become_running(r, i, now);
     } else if (s->failures && instant_since_ms(now, s->up_since) >= r->options.backoff_ms_max) {
@@ -191,12 +191,14 @@ static void look_unlisted(struct repair *r, uint32_t i, struct instant now, stru
     if (s->state == REPAIR_STOPPED)
         s->state = REPAIR_DOWN;
     if (s->state == REPAIR_RUNNING && s->expected) {
-        s->expected = false;
         s->state = REPAIR_DOWN;
         s->due = now;
     } else if (s->state == REPAIR_RUNNING) {
         become_waiting(r, i, now, out);
     }
+    /* Its end was ordered, and is expected until it is certain: it may be listed again. */
+    if (roster_certainly_dead(r->roster, NODE_SERVER(i), s->incarnation))
+        s->expected = false;
     /* One that is linked to us runs; its lfd will find it. */
     if (s->state == REPAIR_FAILED || r->roster->server[i].linked || !is_reachable(r, i))
         return;

@@ -3,7 +3,8 @@
  * When a process dies, the kernel takes down its memory first, and only then closes its sockets and
  * wakes whoever waits on its pidfd: with 4 GB of memory that takes 100 ms. A second process that
  * shares the address space (CLONE_VM) lets the first one die without its memory: sockets close and
- * the pidfd wakes at once. The keeper dies next (PR_SET_PDEATHSIG), and the memory with it.
+ * the pidfd wakes at once. The keeper hears of it (PR_SET_PDEATHSIG), gives the memory back in
+ * small steps, so that it never holds a processor for long while a failover needs it, and ends.
  *
  * It has no descriptor, blocks every signal it can, and runs nothing but system calls on a stack of
  * its own, so it can do no harm to the memory that it shares. In lists of processes it stands

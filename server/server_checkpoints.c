@@ -73,6 +73,15 @@ static bool may_donate(const struct server *s)
            machine_index(s->machine) + 1 >= s->replica.first_index;
 }
 
+static uint32_t linked_servers(const struct server *s)
+{
+    uint32_t linked = 0;
+
+    for (uint32_t i = 0; i < s->options.server_count; i++)
+        linked |= s->replica.peers[i].linked ? 1u << i : 0;
+    return linked;
+}
+
 /* What comes in. */
 
 static bool takes(const struct server *s, const struct message *message, bool *direct)
@@ -162,6 +171,8 @@ static void apply(struct server *s, struct effects *out)
     if (!done)
         return;
     replica_restored(&s->replica, was.begin.index);
+    if (was.begin.time_us > s->entry_time_us)
+        s->entry_time_us = was.begin.time_us; /* should we make the next entry */
     s->transfer_out.count = was.begin.count;
     transfer_in_answer(&was, 1, out);
     if (was.direct)
@@ -228,7 +239,7 @@ void checkpoints_tick(struct server *s, struct instant now, struct effects *out)
     begin_keep(s, now, out);
     if (may_donate(s))
         transfer_out_donate(&s->transfer_out, now, s->machine, s->replica.view.number,
-                            index_view(s), out);
+                            index_view(s), linked_servers(s), out);
     transfer_out_tick(&s->transfer_out, now, s->machine, out);
     s->replica.join_percent = s->replica.whole ? 100 : transfer_in_percent(&s->transfer_in);
     trim_journal(s);

@@ -3,8 +3,9 @@
 
 #include "server/server_state.h"
 
-#define KEEP_BYTES_MIN (64ull << 20) /* journaled between two checkpoints for the disk, at least \
-                                      */
+#define KEEP_BYTES_MIN                                                        \
+    (64ull << 20) /* journaled between two checkpoints for the disk, at least \
+                   */
 #define PERSIST_BYTES_MAX (1024u << 10) /* handed over in one piece */
 
 void disk_forget(struct server *s, uint64_t index)

@@ -160,6 +160,9 @@ static void read_later(struct server *s, struct pending_request *request, struct
         s->reads.position = position;
     request->index = s->reads.position;
     request->state = PENDING_READING;
+    /* Nor does a later read of its stream see less than this one. */
+    if (*stream_place(s, request->stream) < request->index)
+        *stream_place(s, request->stream) = request->index;
     pending_keep(request, bytes);
     reads_push(s, request);
 }
@@ -259,7 +262,8 @@ void requests_journaled(struct server *s, const struct journal_record *record)
 }
 
 /* Entries after index leave the journal: they were never committed, so their requests may go again.
- */
+ * Until the new view is active they may yet come back from the journal of another server: nobody
+ * may say that they were not executed. */
 void requests_truncated(struct server *s, uint64_t index)
 {
     for (uint64_t i = index + 1; i <= s->journal.last; i++) {
@@ -270,7 +274,7 @@ void requests_truncated(struct server *s, uint64_t index)
         if (!request)
             continue;
         pending_keep(request, bytes_of(record->request, record->request_size));
-        request->state = PENDING_HELD;
+        request->state = PENDING_FORWARDED;
     }
 }
 
@@ -361,9 +365,10 @@ static void send_waiting(struct server *s)
 
 void requests_role_changed(struct server *s)
 {
+    enum replica_way way = replica_way(&s->replica);
     struct pending_request *request, *next;
 
-    if (replica_way(&s->replica) != REPLICA_APPEND) {
+    if (way != REPLICA_APPEND) {
         reads_clear(s);
         for (request = pending_oldest(&s->pending); request; request = next) {
             next = pending_newer(&s->pending, request);
@@ -375,10 +380,13 @@ void requests_role_changed(struct server *s)
             else
                 request->state = PENDING_HELD;
         }
-        buffer_clear(&s->forwards, 0);
-        return;
     }
-    send_waiting(s);
+    /* What waits to be forwarded is sent again later, or not at all; while we may go on forwarding,
+     * it must stay: nothing would send it again. */
+    if (way != REPLICA_FORWARD)
+        buffer_clear(&s->forwards, 0);
+    if (way == REPLICA_APPEND)
+        send_waiting(s);
 }
 
 void requests_resync(struct server *s)

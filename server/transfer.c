@@ -95,12 +95,12 @@ void transfer_out_wanted(struct transfer_out *t, node_id joiner, uint64_t index)
 }
 
 void transfer_out_donate(struct transfer_out *t, struct instant now, struct machine *machine,
-                         uint64_t view, uint64_t index_view, struct effects *out)
+                         uint64_t view, uint64_t index_view, uint32_t linked, struct effects *out)
 {
     if (transfer_out_busy(t))
         return;
     for (uint32_t i = 0; i < SERVER_COUNT_MAX; i++) {
-        if (!(t->wanted >> i & 1u) || t->wanted_index[i] > machine_index(machine))
+        if (!(t->wanted & linked & 1u << i) || t->wanted_index[i] > machine_index(machine))
             continue;
         t->wanted &= ~(1u << i);
         t->round = false;

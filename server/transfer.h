@@ -51,9 +51,10 @@ void transfer_out_round(struct transfer_out *t, struct instant now, struct machi
                         uint64_t view, uint64_t index_view, uint32_t receivers, uint64_t base_index,
                         struct effects *out);
 void transfer_out_wanted(struct transfer_out *t, node_id joiner, uint64_t index);
-/* Begins a donation that is wanted and possible, if nothing is on its way. */
+/* Begins a donation that is wanted and possible, if nothing is on its way: to one of `linked`, a
+ * set, since what is sent without a link goes nowhere. */
 void transfer_out_donate(struct transfer_out *t, struct instant now, struct machine *machine,
-                         uint64_t view, uint64_t index_view, struct effects *out);
+                         uint64_t view, uint64_t index_view, uint32_t linked, struct effects *out);
 void transfer_out_ack(struct transfer_out *t, struct instant now, node_id from,
                       const struct message_checkpoint_ack *ack);
 void transfer_out_lost(struct transfer_out *t, node_id receiver);

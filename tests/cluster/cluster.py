@@ -370,7 +370,8 @@ class Cluster:
     def is_whole(self, status):
         roles = {s["name"]: s["role"] for s in status["servers"]}
         view = status["view"]
-        return (sorted(view["members"]) == sorted(self.servers)
+        return (view["active"] and not view["changing"]
+                and sorted(view["members"]) == sorted(self.servers)
                 and sorted(status["membership"]["members"]) == sorted(self.servers)
                 and all(roles[s] == ("primary" if s == view["primary"] else "backup")
                         for s in self.servers)

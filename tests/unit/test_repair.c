@@ -297,13 +297,35 @@ static void test_restart(void **state)
     assert_int_equal(f->rm.repair.server[2].failures, 0);
 }
 
+/* It is lost on the way to its end, and found again: the order still holds. */
+static void test_restart_unseen(void **state)
+{
+    struct story *f = *state;
+
+    all_run(f);
+    repair_restart(&f->rm.repair, S3);
+    pass(f, 1000);
+    members_drop(&f->members, S3);
+    hear(f, 1001,
+         (struct message){ .type = MESSAGE_MEMBERSHIP,
+                           .membership = { .members = f->members,
+                                           .changed = S3,
+                                           .change = CHANGE_DELETE,
+                                           .incarnation = 31 } });
+    assert_true(f->rm.repair.server[2].expected);
+    lists(f, 1010, S3, 31);
+    assert_true(f->rm.repair.server[2].expected);
+    lists(f, 1020, S3, 32);
+    assert_false(f->rm.repair.server[2].expected);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        STORY(test_cluster_start), STORY(test_rm_restart), STORY(test_backoff),
-        STORY(test_decay),         STORY(test_budget),     STORY(test_budget_window),
-        STORY(test_start_failed),  STORY(test_host_lost),  STORY(test_stop),
-        STORY(test_restart),
+        STORY(test_cluster_start), STORY(test_rm_restart),     STORY(test_backoff),
+        STORY(test_decay),         STORY(test_budget),         STORY(test_budget_window),
+        STORY(test_start_failed),  STORY(test_host_lost),      STORY(test_stop),
+        STORY(test_restart),       STORY(test_restart_unseen),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

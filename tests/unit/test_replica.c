@@ -99,7 +99,7 @@ static struct message view(uint64_t number, node_id primary, uint8_t acks, uint3
 
     for (uint32_t i = 0; i < 3; i++)
         if (set >> i & 1u)
-            members_put(&m.view.members, NODE_SERVER(i), 11 * (i + 1));
+            members_put(&m.view.members, NODE_SERVER(i), 11ull * (i + 1));
     return m;
 }
 

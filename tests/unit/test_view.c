@@ -146,6 +146,26 @@ static void test_majority(void **state)
              "2 members: s2, s3; view 2, primary s2\n");
 }
 
+/* The primary holds all that it committed: it goes on alone, whoever else is lost. */
+static void test_primary_alone(void **state)
+{
+    struct story *f = *state;
+
+    f->options.policy.acks = ACKS_MAJORITY;
+    serve(f, 5000);
+    gfd_deletes(f, 5000, S2, true);
+    unlinks(f, 5000, S2);
+    gfd_deletes(f, 5000, S3, true);
+    unlinks(f, 5000, S3);
+    forget(f);
+    reports(f, 5001, S1, 1, 9);
+    story(f, "[store]\n"
+             "view 2 stored\n"
+             "[view 2: s1]\n"
+             "view 2 sent: primary s1, members s1, acks 1, active\n"
+             "1 member: s1; view 2, primary s1\n");
+}
+
 /* A journal in memory dies with its process: the next life of s2 knows nothing of view 1. */
 static void test_next_life_does_not_count(void **state)
 {
@@ -827,6 +847,7 @@ int main(void)
         STORY(test_slow_member),
         STORY(test_journal_view_outranks_length),
         STORY(test_majority),
+        STORY(test_primary_alone),
         STORY(test_next_life_does_not_count),
         STORY(test_next_life_counts_from_disk),
         STORY(test_whole_cluster_from_disk),

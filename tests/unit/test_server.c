@@ -1,0 +1,324 @@
+/* One replica with its machine and requests, as stories in virtual time: s1 with s2 and s3, and
+ * clients of its own. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/resp.h"
+#include "server/server_state.h"
+#include "server/services/kv.h"
+
+#define REPLIES_MAX 16u
+
+struct fixture {
+    struct server *server;
+    struct effects effects;
+    struct instant now;
+    struct buffer said;            /* what all effects of the last call come to */
+    struct buffer packed, records; /* of the last request, and of the last append */
+    char replies[REPLIES_MAX][64]; /* "client outcome text", in order */
+    uint32_t reply_count;
+};
+
+static const node_id s1 = NODE_SERVER(0), s2 = NODE_SERVER(1), s3 = NODE_SERVER(2);
+
+static void on_reply(void *context, uint64_t client, enum outcome outcome, struct bytes reply)
+{
+    struct fixture *f = context;
+    char *text = f->replies[f->reply_count++ % REPLIES_MAX];
+
+    snprintf(text, sizeof f->replies[0], "%u %s %.*s", (unsigned)client,
+             outcome == OUTCOME_DONE           ? "done"
+             : outcome == OUTCOME_NOT_EXECUTED ? "not executed"
+                                               : "unknown",
+             reply.size > 30 ? 30 : (int)reply.size, (const char *)reply.data);
+    text[strcspn(text, "\r")] = '\0';
+}
+
+static int set_up(void **state)
+{
+    struct fixture *f = calloc(1, sizeof *f);
+
+    f->now = instant_add_ms((struct instant){ 0 }, 1000);
+    f->server = server_new(
+        &(struct server_options){
+            .self = s1,
+            .incarnation = 11,
+            .service = kv_service(),
+            .server_count = 3,
+            .lease_ms = 200,
+            .checkpoint_interval_ms = 100000,
+            .suspect_after_ms = 200,
+            .journal_bytes_max = 1 << 20,
+            .pending_bytes_max = 1 << 20,
+            .reply = on_reply,
+            .context = f,
+        },
+        f->now);
+    *state = f;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct fixture *f = *state;
+
+    server_free(f->server);
+    buffer_free(&f->said);
+    buffer_free(&f->packed);
+    buffer_free(&f->records);
+    free(f);
+    return 0;
+}
+
+static void note_said(struct fixture *f)
+{
+    buffer_clear(&f->said, 1 << 20);
+    effects_format(&f->effects, &f->said);
+    buffer_append(&f->said, "", 1);
+    server_check(f->server);
+}
+
+static bool said(struct fixture *f, const char *text)
+{
+    return strstr((const char *)buffer_head(&f->said), text) != NULL;
+}
+
+static void hear(struct fixture *f, node_id from, struct message message)
+{
+    message.from = from;
+    effects_clear(&f->effects);
+    server_receive(f->server, f->now, &message, &f->effects);
+    note_said(f);
+}
+
+static void tick(struct fixture *f, uint64_t ms)
+{
+    f->now = instant_add_ms(f->now, ms);
+    effects_clear(&f->effects);
+    server_tick(f->server, f->now, &f->effects);
+    note_said(f);
+}
+
+static void link_up(struct fixture *f, node_id from, uint64_t incarnation)
+{
+    hear(f, from, (struct message){ .type = MESSAGE_LINK_UP, .link_up.incarnation = incarnation });
+}
+
+static void link_down(struct fixture *f, node_id from)
+{
+    hear(f, from, (struct message){ .type = MESSAGE_LINK_DOWN });
+}
+
+/* Of all three servers. */
+static void enter(struct fixture *f, uint64_t number, node_id primary, uint8_t acks,
+                  enum style style)
+{
+    struct message m = {
+        .type = MESSAGE_VIEW,
+        .view = { .number = number, .acks = acks, .primary = primary, .style = (uint8_t)style }
+    };
+
+    for (uint32_t i = 0; i < 3; i++)
+        members_put(&m.view.members, NODE_SERVER(i), 11 * (i + 1));
+    hear(f, NODE_RM, m);
+}
+
+static void link_all(struct fixture *f)
+{
+    link_up(f, NODE_RM, 1);
+    link_up(f, s2, 22);
+    link_up(f, s3, 33);
+}
+
+static void submit(struct fixture *f, uint64_t client, uint32_t stream, uint8_t kind,
+                   const char *words)
+{
+    struct server_request request = { .client = client, .stream = stream, .kind = kind };
+    struct bytes argv[4];
+    uint32_t argc = 0;
+
+    for (const char *at = words; *at && argc < 4; at += at[0] == ' ') {
+        size_t size = strcspn(at, " ");
+
+        argv[argc++] = bytes_of(at, size);
+        at += size;
+    }
+    buffer_clear(&f->packed, 1 << 20);
+    request_pack_command(&f->packed, argc, argv);
+    request.request = buffer_bytes(&f->packed);
+    effects_clear(&f->effects);
+    assert_true(server_submit(f->server, f->now, 1000, &request, &f->effects));
+}
+
+/* What the member acknowledges of our latest append. */
+static void ack(struct fixture *f, node_id from, uint64_t index)
+{
+    const struct replica *r = &f->server->replica;
+
+    hear(f, from,
+         (struct message){ .type = MESSAGE_ACK,
+                           .ack = { .view = r->view.number,
+                                    .incarnation = 11 * (node_index(from) + 1u),
+                                    .index = index,
+                                    .executed_index = r->executed_index,
+                                    .stamp = r->peers[node_index(from)].stamp_sent } });
+}
+
+/* Entries from..to of one view, as the primary sends them: all but the first of view set a key. */
+static void append(struct fixture *f, node_id from_node, uint64_t view, uint64_t prev_view,
+                   uint64_t from, uint64_t to, uint64_t commit)
+{
+    const struct bytes argv[] = { bytes_string("SET"), bytes_string("k"), bytes_string("v") };
+    struct buffer request = { 0 };
+
+    request_pack_command(&request, 3, argv);
+    buffer_clear(&f->records, 1 << 20);
+    for (uint64_t i = from; i <= to; i++) {
+        bool first = i == from && view != prev_view;
+
+        journal_record_pack(
+            &f->records,
+            &(struct journal_record){ .index = i,
+                                      .view = view,
+                                      .time_us = i,
+                                      .kind = first ? REQUEST_VIEW : REQUEST_COMMAND },
+            first ? (struct bytes){ 0 } : buffer_bytes(&request));
+    }
+    buffer_free(&request);
+    hear(f, from_node,
+         (struct message){ .type = MESSAGE_APPEND,
+                           .append = { .view = view,
+                                       .prev_index = from - 1,
+                                       .prev_view = prev_view,
+                                       .commit_index = commit,
+                                       .stamp = f->now.ns,
+                                       .entries = buffer_bytes(&f->records) } });
+}
+
+static void sync_to(struct fixture *f, node_id from, uint64_t view, uint64_t index)
+{
+    hear(f, from,
+         (struct message){ .type = MESSAGE_SYNC, .sync = { .view = view, .index = index } });
+}
+
+/* What a backup has gathered for its primary stays when another server comes or goes. */
+static void test_forward_beside_a_lost_link(void **state)
+{
+    struct fixture *f = *state;
+
+    link_all(f);
+    enter(f, 1, s2, 3, STYLE_ACTIVE);
+    append(f, s2, 1, 0, 1, 1, 0);
+    sync_to(f, s2, 1, 1);
+    submit(f, 7, 1, REQUEST_COMMAND, "SET a 1");
+    link_down(f, s3);
+    tick(f, 1);
+    assert_true(said(f, "send s2: forward view=1"));
+    /* A primary that cannot be reached gets it again once it says what it has. */
+    submit(f, 8, 1, REQUEST_COMMAND, "SET a 2");
+    link_down(f, s2);
+    tick(f, 1);
+    assert_false(said(f, "forward"));
+    link_up(f, s2, 22);
+    sync_to(f, s2, 1, 1);
+    tick(f, 1);
+    assert_true(said(f, "send s2: forward view=1"));
+    assert_int_equal(f->reply_count, 0);
+}
+
+/* Of two reads of one connection, the later never shows less: not even when it needs not wait. */
+static void test_reads_in_order(void **state)
+{
+    struct fixture *f = *state;
+
+    link_all(f);
+    enter(f, 1, s1, 2, STYLE_ACTIVE);
+    tick(f, 1);
+    ack(f, s2, 1);
+    submit(f, 1, 1, REQUEST_COMMAND, "SET a 1"); /* entry 2 */
+    submit(f, 2, 2, REQUEST_COMMAND, "SET b 5"); /* entry 3 */
+    submit(f, 3, 1, REQUEST_READ, "GET b");
+    tick(f, 1);
+    ack(f, s2, 2);
+    assert_int_equal(f->reply_count, 1);
+    submit(f, 4, 1, REQUEST_READ, "GET b");
+    assert_int_equal(f->reply_count, 1); /* not before the one before it */
+    submit(f, 5, 3, REQUEST_READ, "GET b");
+    assert_string_equal(f->replies[1], "5 done _"); /* others need not wait */
+    ack(f, s2, 3);
+    assert_int_equal(f->reply_count, 5);
+    assert_string_equal(f->replies[2], "2 done +OK");
+    assert_string_equal(f->replies[3], "3 done $1");
+    assert_string_equal(f->replies[4], "4 done $1");
+}
+
+/* What was truncated may be in the journal of another, which may lead yet: it is not said that it
+ * was not executed. */
+static void test_truncated_is_not_unexecuted(void **state)
+{
+    struct fixture *f = *state;
+
+    link_all(f);
+    enter(f, 1, s1, 3, STYLE_ACTIVE);
+    submit(f, 7, 1, REQUEST_COMMAND, "SET a 1"); /* entry 2 */
+    tick(f, 1);
+    enter(f, 2, s2, 1, STYLE_ACTIVE);
+    append(f, s2, 2, 1, 2, 2, 0);
+    hear(f, NODE_RM, (struct message){ .type = MESSAGE_FENCE, .fence.number = 3 });
+    submit(f, 8, 1, REQUEST_COMMAND, "SET a 2"); /* has never left */
+    tick(f, REQUEST_HOLD_MS_MAX);
+    assert_int_equal(f->reply_count, 2);
+    assert_string_equal(f->replies[0], "7 unknown ");
+    assert_memory_equal(f->replies[1], "8 not executed TRYAGAIN", 23);
+}
+
+/* A round that came in but could not be applied is of no use once its entries are executed. */
+static void test_round_overtaken(void **state)
+{
+    struct fixture *f = *state;
+
+    link_all(f);
+    enter(f, 1, s2, 3, STYLE_PASSIVE);
+    append(f, s2, 1, 0, 1, 5, 0);
+    hear(f, s2,
+         (struct message){ .type = MESSAGE_CHECKPOINT_BEGIN,
+                           .checkpoint_begin = { .view = 1,
+                                                 .index = 4,
+                                                 .index_view = 1,
+                                                 .time_us = 4,
+                                                 .base_index = 1,
+                                                 .count = 1 } });
+    hear(f, s2,
+         (struct message){ .type = MESSAGE_CHECKPOINT_SLICE,
+                           .checkpoint_slice = { .index = 4, .data = bytes_string("\1x") } });
+    hear(f, s2,
+         (struct message){ .type = MESSAGE_CHECKPOINT_END,
+                           .checkpoint_end = { .index = 4, .slices = 1 } });
+    tick(f, 1);
+    enter(f, 2, s1, 1, STYLE_PASSIVE);
+    tick(f, 1);
+    assert_int_equal(f->server->replica.executed_index, 6);
+    tick(f, 1);
+    assert_false(said(f, "end"));
+    assert_int_equal(machine_index(f->server->machine), 6);
+}
+
+#define STORY(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        STORY(test_forward_beside_a_lost_link),
+        STORY(test_reads_in_order),
+        STORY(test_truncated_is_not_unexecuted),
+        STORY(test_round_overtaken),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
