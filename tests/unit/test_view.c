@@ -814,6 +814,19 @@ static void test_donor(void **state)
              "send s2: donate number=1 joiner=s4 incarnation=42 index=100\n");
 }
 
+/* A member that was taken in before it had caught up does not donate to itself. */
+static void test_donor_for_member(void **state)
+{
+    struct story *f = *state;
+
+    f->options.server_count = f->options.host_count = 2;
+    serve(f, 5000);
+    deliver(f, 5000, S1,
+            (struct message){ .type = MESSAGE_DONOR_WANTED, .donor_wanted = { 1, S2, 21, 100 } });
+    story(f, "s1 is to give s2 a checkpoint of index 100 or later\n"
+             "send s1: donate number=1 joiner=s2 incarnation=21 index=100\n");
+}
+
 /* Servers that are not in the config, and messages from those who may not send them. */
 static void test_nonsense(void **state)
 {
@@ -876,6 +889,7 @@ int main(void)
         STORY(test_gfd_restart),
         STORY(test_gfd_away),
         STORY(test_donor),
+        STORY(test_donor_for_member),
         STORY(test_nonsense),
     };
 
