@@ -1,12 +1,12 @@
 /* segments - the journal on disk: files of bounded size, written in groups, each group synced once.
  *
- * A segment is a preallocated file "journal-<sequence>"; a group is a frame (a header with its own
- * checksum, then records packed as in memory, each with its checksum). A group is written only when
- * the one before it is synced (unless the fsync policy says otherwise), which is what tells a torn
- * tail from damage: behind an unsound frame there may be pieces of the same group, but never a
- * sound frame of a later one. Segments that are no longer needed are used again under a new
- * sequence number; their old frames carry the old one and are not taken for new. The whole format
- * stands in server/README.md.
+ * A segment is a preallocated file "journal-<sequence>"; a group is one or more frames (a header
+ * with its own checksum, then records packed as in memory, each with its checksum). A frame says
+ * up to which offset of its segment all was synced when it was written, which is what tells a torn
+ * tail from damage: an unsound place before that offset was once sound. A segment begins only when
+ * all before it is synced. Segments that are no longer needed are used again under a new sequence
+ * and a new salt, without which their old frames are not taken for new. The whole format stands in
+ * server/README.md.
  *
  * Nothing is ever taken back on disk: a record whose index is not above the last means that what
  * was there from that index on is gone, and a reset means that all is.
@@ -19,15 +19,19 @@
 #include "common/files.h"
 #include "server/journal.h"
 
-#define SEGMENT_BYTES      (64u << 20) /* of a segment, unless one record is larger */
+#define SEGMENT_BYTES      (64u << 20) /* of a segment, unless one group is larger */
 #define SEGMENTS_SPARE_MAX 2u          /* kept for use again; more are removed */
 
 struct segments;
+struct segment_frame; /* server/segment_format.h */
 
+/* What it points at must outlive the reader or writer. */
 struct segments_options {
     const char *directory;
     const struct files *files;
+    const char *cluster;    /* whose journal it is; a reader takes NULL for any */
     uint64_t segment_bytes; /* 0: SEGMENT_BYTES; tests use small ones. At least 4096 */
+    uint64_t seed;          /* 0: salts are the system's chance; else they follow from it (tests) */
 };
 
 /* What recovery found. */
@@ -37,19 +41,25 @@ struct segments_found {
     uint64_t reset_view;
     uint64_t records, bytes; /* read */
     uint64_t torn_bytes;     /* of an unfinished group at the end, cut */
+    uint64_t sequence, end;  /* where writing goes on: segment (0: there is none) and offset */
+    bool ended;              /* that segment is closed; the next is not there yet */
     bool damaged;            /* there is an unsound place that is no torn tail */
     char file[64];           /* where, when damaged or torn */
     uint64_t offset;
     char reason[160]; /* what is wrong there, as a sentence */
 };
 
-/* What the reader is told, in the order of the entries. For a record that replaces others,
- * truncated is the index of the last entry that stays. */
+/* What the reader is told, in the order of the entries. Before a record that replaces others comes
+ * truncate, with the index of the last entry that stays. When segments in front were dropped, that
+ * may be below all that was delivered: then nothing stays. */
 struct segments_visitor {
     void (*reset)(void *context, uint64_t index, uint64_t view);
     void (*truncate)(void *context, uint64_t last);
     void (*record)(void *context, const struct journal_record *header, struct bytes record);
     void *context;
+    /* For tools; may be NULL. A frame is told before its records. */
+    void (*segment)(void *context, const char *file, uint64_t sequence, uint64_t bytes);
+    void (*frame)(void *context, const struct segment_frame *frame, uint64_t offset);
 };
 
 /* Reads everything in the directory, never changing anything. With damage it stops there and says
@@ -70,15 +80,16 @@ enum error_code segments_reader_step(struct segments_reader *reader, size_t byte
 uint64_t segments_reader_bytes_total(const struct segments_reader *reader);
 void segments_reader_close(struct segments_reader *reader);
 
-/* Opens for writing behind what was found sound (cuts a torn tail by writing over it, never by
- * guess: refuses when found->damaged). */
+/* Opens for writing behind what was found sound, which it syncs first: what was read may have been
+ * in memory only. A torn tail is cut by an end frame over it, never by guess: refuses when
+ * found->damaged. */
 enum error_code segments_open(struct segments **segments, const struct segments_options *options,
                               const struct segments_found *found, struct error *error);
 
-/* Writes a group: pieces of whole records, in order (struct bytes each). Not yet safe. On error
- * nothing of it counts, and the segments take no more: the process must end (a failed write may
- * have been half done). ENOSPC is told apart by error->code ERROR_LIMIT: nothing of the group
- * counts, and it may be tried again. */
+/* Writes a group: pieces of whole records, in order (struct bytes each; at most 1 GiB, indexes
+ * without gaps). Not yet safe. On error nothing of it counts, and the segments take no more: the
+ * process must end (a failed write may have been half done). ENOSPC is told apart by error->code
+ * ERROR_LIMIT: nothing of the group counts, and it may be tried again, or something else. */
 enum error_code segments_write(struct segments *segments, const struct bytes *pieces, size_t count,
                                struct error *error);
 enum error_code segments_reset(struct segments *segments, uint64_t index, uint64_t view,
@@ -88,7 +99,7 @@ enum error_code segments_reset(struct segments *segments, uint64_t index, uint64
 enum error_code segments_sync(struct segments *segments, struct error *error);
 
 /* Entries up to index are in a checkpoint: segments with nothing else are kept as spares or
- * removed. */
+ * removed. Syncs first what is written. */
 enum error_code segments_drop(struct segments *segments, uint64_t index, struct error *error);
 
 uint64_t segments_bytes(const struct segments *segments); /* on disk, spares included */
