@@ -446,16 +446,19 @@ static void receive_position(struct replica *r, struct instant now, const struct
         p->match_index = p->stamp = 0;
     p->executed_index = position->executed_index;
     p->incarnation = position->incarnation;
-    if (runs_match(r, position, &match)) {
+    /* What lacks its state has nothing to lose, and may have to wait for an earlier one. */
+    if (runs_match(r, position, &match) &&
+        (position->whole || position->first_index <= reset_base(r) + 1)) {
         p->reset = false;
         /* Its journal is fine, but the state before it is still missing. */
         p->reset_index = position->whole ? 0 : position->first_index - 1;
         p->asked = (struct instant){ 0 };
         feed_from(r, from, match + 1);
-    } else if (r->role != ROLE_PRIMARY || (member && position->last_index > 0)) {
+    } else if (r->role != ROLE_PRIMARY || (member && position->whole && position->last_index > 0)) {
         p->fed = false;
         accuse(r, now, from, "its journal ends before what is kept for it", out);
-    } else if ((r->serving || position->last_index == 0) && (!p->reset_index || !p->fed)) {
+    } else if ((r->serving || !position->whole || position->last_index == 0) &&
+               (!p->reset_index || !p->fed)) {
         /* Before the view is active, what it would throw away may be needed to elect. */
         p->reset = true;
         p->reset_index = reset_base(r);
@@ -582,7 +585,7 @@ static void receive_append(struct replica *r, struct instant now, const struct m
                            struct effects *out)
 {
     const struct message_append *append = &message->append;
-    bool was_adopted = adopted(r);
+    bool was_adopted = adopted(r), was_verified = r->verified_index > 0;
 
     /* Rule 2. An append of a view we have not heard of is sent again once our position is known. */
     if (append->view != r->view.number || replica_fenced(r) || r->role == ROLE_PRIMARY ||
@@ -590,7 +593,7 @@ static void receive_append(struct replica *r, struct instant now, const struct m
         return;
     peer_of(r, message->from)->heard = now;
     peer_of(r, r->view.primary)->heard = now;
-    if (append->reset && (r->role == ROLE_JOINER || r->last_index == 0))
+    if (append->reset && (r->role == ROLE_JOINER || r->last_index == 0 || !r->whole))
         journal_begin_behind(r, append->prev_index, append->prev_view, out);
     if (append->prev_index > r->last_index || append->prev_index + 1 < r->first_index ||
         replica_view_at(r, append->prev_index) != append->prev_view) {
@@ -610,6 +613,10 @@ static void receive_append(struct replica *r, struct instant now, const struct m
     r->ack_owed = true;
     if (!was_adopted && adopted(r))
         feed_next_in_chain(r);
+    /* Fed in hope: our position may have come before the feeder was in the view, and only it tells
+     * that our state is missing. */
+    if (!was_verified && !r->whole)
+        send_position(r, now, message->from, out);
 }
 
 static void send_acks(struct replica *r, struct effects *out)
@@ -627,6 +634,10 @@ static void send_acks(struct replica *r, struct effects *out)
                                .digest = r->mark_own.digest,
                            } };
 
+    /* Entries without the state before them would not outlive the primary: a member that was taken
+     * in for want of others does not hold them yet. */
+    if (r->role == ROLE_BACKUP && !r->whole)
+        ack.ack.index = 0;
     r->ack_owed = false;
     r->mark_own = (struct replica_mark){ 0 };
     effects_send(out, r->view.primary, ack);

@@ -458,6 +458,35 @@ static void test_member_without_state(void **state)
     assert_int_equal(f->replica.commit_index, 11);
 }
 
+/* Such a member itself: it says that its state is missing as soon as it is fed, and until the state
+ * is in it acknowledges nothing, so that no other may take it for a copy. */
+static void test_backup_without_state(void **state)
+{
+    struct fixture *f = *state;
+    struct message m;
+
+    link_up(f, NODE_RM, 1);
+    link_up(f, s2, 22);
+    hear(f, NODE_RM, view(3, s2, 1, 2));
+    m = append(f, 3, 2, 11, 12, 3, 12);
+    m.append.reset = 1;
+    hear(f, s2, m);
+    tick(f, 1);
+    assert_true(said(f, "send s2: ack view=3 incarnation=11 index=12"));
+    hear(f, NODE_RM, view(4, s2, 2, 3));
+    assert_int_equal(f->replica.role, ROLE_BACKUP);
+    hear(f, s2, append(f, 4, 3, 13, 13, 4, 12));
+    assert_true(said(f, "send s2: position view=4"));
+    assert_true(said(f, "whole=0"));
+    tick(f, 1);
+    assert_true(said(f, "send s2: ack view=4 incarnation=11 index=0"));
+    hear(f, s2, append(f, 4, 4, 14, 14, 4, 12));
+    assert_false(said(f, "position"));
+    replica_restored(&f->replica, 12);
+    tick(f, 1);
+    assert_true(said(f, "send s2: ack view=4 incarnation=11 index=14"));
+}
+
 /* A joiner logs what arrives while its checkpoint is missing, and is no source of truth. */
 static void test_joining(void **state)
 {
@@ -589,6 +618,7 @@ int main(void)
         STORY(test_joiner_by_suffix),
         STORY(test_joiner_by_checkpoint),
         STORY(test_member_without_state),
+        STORY(test_backup_without_state),
         STORY(test_joining),
         STORY(test_accuse),
         STORY(test_own_pause_is_forgiven),
