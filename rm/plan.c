@@ -306,9 +306,12 @@ static void take_more_members(const struct view *v, struct instant now, struct p
     for (uint32_t i = 0; i < v->options.server_count; i++) {
         if (view_policy_acks(&v->saved->wanted, members_count(m)))
             return;
-        if (is_present(v, i) && !in(m->set | excluded(v, now) | v->saved->stopped, i) &&
-            !is_paused(v, now, i))
-            members_put(m, NODE_SERVER(i), v->election.latest[i].incarnation);
+        if (!is_present(v, i) || in(m->set | excluded(v, now) | v->saved->stopped, i) ||
+            is_paused(v, now, i))
+            continue;
+        members_put(m, NODE_SERVER(i), v->election.latest[i].incarnation);
+        /* Only the primary can see to it that they get a state. */
+        plan->view.propagation = PROPAGATION_STAR;
     }
 }
 

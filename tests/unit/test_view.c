@@ -595,7 +595,9 @@ static void test_policy_unmet(void **state)
 {
     struct story *f = *state;
 
-    f->options.policy = (struct view_policy){ .acks = ACKS_COUNT, .acks_count = 2 };
+    f->options.policy = (struct view_policy){ .acks = ACKS_COUNT,
+                                              .acks_count = 2,
+                                              .propagation = PROPAGATION_CHAIN };
     f->options.server_count = f->options.host_count = 2;
     serve(f, 5000);
     gfd_deletes(f, 5000, S1, true);
@@ -613,6 +615,8 @@ static void test_policy_unmet(void **state)
              "[view 2: s1 s2]\n"
              "view 2 sent: primary s2, members s1, s2, acks 2, active\n"
              "2 members: s1, s2; view 2, primary s2\n");
+    /* Until then the primary feeds them all itself: it sees who needs a checkpoint. */
+    assert_int_equal(saved_current(&f->rm.saved)->propagation, PROPAGATION_STAR);
 }
 
 static void arrive_again(struct story *f, uint64_t ms, uint64_t view, uint64_t promised)
