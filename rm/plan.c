@@ -135,7 +135,7 @@ static const struct message_view *stored_view(const struct view *v, uint64_t num
     for (uint32_t n = 0; n < v->saved->view_count; n++)
         if (v->saved->views[n].number == number)
             return &v->saved->views[n];
-    assert(!"a lack is one of a stored view");
+    assert(false); /* a lack is one of a stored view */
     return NULL;
 }
 
