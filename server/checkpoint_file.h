@@ -28,17 +28,19 @@ enum error_code checkpoint_writer_open(struct checkpoint_writer **writer, const 
 /* ERROR_LIMIT: the disk is full; abandon it. */
 enum error_code checkpoint_writer_slice(struct checkpoint_writer *writer, struct bytes slice,
                                         struct error *error);
-/* Syncs, renames, syncs the folder: from then on it counts. */
+/* Syncs, renames, syncs the folder: from then on it counts. The writer is gone then, also after an
+ * error, which removes what was written. */
 enum error_code checkpoint_writer_finish(struct checkpoint_writer *writer, struct error *error);
 void checkpoint_writer_abandon(struct checkpoint_writer *writer); /* and removes what was written */
 
 struct checkpoint_reader;
 /* Opens one file; checks header and footer. ERROR_PROTOCOL: damaged, the text names file, offset
- * and what was expected. */
+ * and what was expected. *bytes_total is the size of all slices. */
 enum error_code checkpoint_reader_open(struct checkpoint_reader **reader, const struct files *files,
                                        const char *path, struct checkpoint_head *head,
                                        uint64_t *bytes_total, struct error *error);
-/* The next slice, checked; valid until the next call. *done (and no slice) after the last. */
+/* The next slice, checked; valid until the next call. *done (and no slice) after the last.
+ * ERROR_PROTOCOL as above. */
 enum error_code checkpoint_reader_next(struct checkpoint_reader *reader, struct bytes *slice,
                                        bool *done, struct error *error);
 void checkpoint_reader_close(struct checkpoint_reader *reader);
@@ -48,8 +50,8 @@ void checkpoint_reader_close(struct checkpoint_reader *reader);
 enum error_code checkpoint_list(const char *directory, uint64_t *indexes, uint32_t max,
                                 uint32_t *count, struct error *error);
 void checkpoint_path(const char *directory, uint64_t index, char *path, size_t path_size);
-/* Removes all but the CHECKPOINTS_KEPT newest, and leftovers. *oldest is the oldest kept, 0 if
- * none. */
+/* Removes all but the CHECKPOINTS_KEPT newest, and leftovers: not while one is being written.
+ * *oldest is the oldest kept, 0 if none. */
 enum error_code checkpoint_tidy(const struct files *files, const char *directory, uint64_t *oldest,
                                 struct error *error);
 

@@ -528,6 +528,7 @@ enum error_code segments_read(const struct segments_options *options,
 
     if (code != ERROR_NONE)
         return code;
+    assert(reader);
     while (code == ERROR_NONE && !done)
         code = segments_reader_step(reader, SIZE_MAX, &done, found, error);
     segments_reader_close(reader);
