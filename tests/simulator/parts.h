@@ -20,7 +20,7 @@
 #define HELLO_MS         2000u /* patience with a link that does not come up, as in the runtime */
 #define LINK_LASTED_MS   1000u /* a link that stood so long ends the backoff */
 
-#define REQUEST_SIZE_MAX (80u * 1024u) /* of a client here, packed */
+#define REQUEST_SIZE_MAX 81920u /* of a client here, packed */
 
 struct process;
 struct connection;
