@@ -87,10 +87,18 @@ static void journal_grown(struct replica *r, uint64_t index, uint64_t view)
     r->last_index = index;
     if (!r->options.persistent)
         r->saved_index = index;
-    if (r->whole_at && index >= r->whole_at) {
-        r->whole = true;
-        r->whole_at = 0;
-    }
+}
+
+/* A state that came from elsewhere belongs to our journal once that is known to be the primary's up
+ * to there: until then it may still end in what an older primary never committed. */
+static void become_whole(struct replica *r)
+{
+    if (r->whole_at == 0 || r->verified_index < r->whole_at)
+        return;
+    r->whole = true;
+    if (r->commit_index < r->whole_at)
+        r->commit_index = r->whole_at;
+    r->whole_at = 0;
 }
 
 static void journal_cut(struct replica *r, uint64_t index, struct effects *out)
@@ -525,7 +533,7 @@ static void append_records(struct replica *r, const struct message_append *appen
         if (appended == 0 && index <= r->last_index) {
             if (index < r->first_index || replica_view_at(r, index) == header.view)
                 continue;
-            if (r->role == ROLE_JOINER && index <= r->commit_index) {
+            if (index <= r->commit_index) {
                 effects_add(out, EFFECT_END)->text = effects_text(
                     out,
                     "entry %lu is committed here, and the cluster went on without it (its loss was "
@@ -604,6 +612,7 @@ static void receive_append(struct replica *r, struct instant now, const struct m
     if (append->prev_index > r->verified_index)
         r->verified_index = append->prev_index;
     append_records(r, append, out);
+    become_whole(r);
     follow_commit(r, append->commit_index, out);
     if (append->trim_index > r->trim_index)
         r->trim_index = append->trim_index;
@@ -739,7 +748,7 @@ static void receive_ack(struct replica *r, struct instant now, const struct mess
     uint32_t acked = 0;
 
     if (ack->view != r->view.number || replica_fenced(r) || ack->index > r->last_index ||
-        ack->incarnation != p->incarnation)
+        ack->executed_index > r->last_index || ack->incarnation != p->incarnation)
         return;
     p->heard = now;
     while (acked < p->window_count && p->window[acked] <= ack->index)
@@ -1138,15 +1147,11 @@ void replica_dropped(struct replica *r, uint64_t first_index)
 void replica_restored(struct replica *r, uint64_t index)
 {
     r->executed_index = index;
-    if (!r->whole) {
+    if (!r->whole)
         r->whole_at = index;
-        if (r->last_index >= index) {
-            r->whole = true;
-            r->whole_at = 0;
-        }
-    }
-    if (r->commit_index < index)
+    else if (r->commit_index < index)
         r->commit_index = index;
+    become_whole(r);
     r->ack_owed = r->role != ROLE_PRIMARY && r->view.number != 0;
 }
 
