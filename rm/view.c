@@ -488,6 +488,19 @@ static void decide_accusation(struct view *v, struct instant now)
     }
 }
 
+/* A member that cannot keep what it is to acknowledge. It stays where nobody can be without it. */
+static void hear_own_accusation(struct view *v, struct instant now, node_id from, const char *cause,
+                                struct effects *out)
+{
+    uint32_t set = 1u << node_index(from);
+
+    if (v->accused || !can_be_without(v, set))
+        return;
+    effects_note_at(out, NOTE_WARN, "%s wants to leave: %s", node_name(from), cause);
+    (void)snprintf(v->accusation, sizeof v->accusation, "%s leaves: %s", node_name(from), cause);
+    become_accused(v, now, set);
+}
+
 static void hear_accuse(struct view *v, struct instant now, node_id from,
                         const struct message_accuse *m, struct effects *out)
 {
@@ -495,11 +508,15 @@ static void hear_accuse(struct view *v, struct instant now, node_id from,
     uint64_t incarnation = v->roster->server[node_index(from)].link_incarnation;
     bool first = !(v->accusers | v->accused_by_primary);
 
-    if (v->fencing || !current || m->number != current->number || from == m->peer ||
+    if (v->fencing || !current || m->number != current->number ||
         !roster_is_server(v->roster, m->peer) ||
         !members_has(&current->members, from, incarnation) ||
         !members_has(&current->members, m->peer, m->incarnation))
         return;
+    if (from == m->peer) {
+        hear_own_accusation(v, now, from, m->cause, out);
+        return;
+    }
     if (from == current->primary)
         v->accused_by_primary |= 1u << node_index(m->peer);
     else if (m->peer == current->primary)
@@ -556,14 +573,14 @@ static uint32_t donations_of(const struct view *v, node_id donor)
 /* The backup that donates least; the primary has enough to do. Not one that waits for a checkpoint
  * itself, as members do that were taken in for want of others; while those are not there, nothing
  * is committed, and only the primary's state is sure to be as new as it must. */
-static node_id choose_donor(const struct view *v, node_id joiner, node_id avoided)
+static node_id choose_donor(const struct view *v, node_id joiner)
 {
     node_id best = NODE_NONE, primary = current_of(v)->primary;
 
     for (uint32_t i = 0; v->active && i < v->options.server_count; i++) {
         node_id server = NODE_SERVER(i);
 
-        if (is_member_alive(v, i) && server != primary && server != joiner && server != avoided &&
+        if (is_member_alive(v, i) && server != primary && server != joiner &&
             v->donation[i].donor == NODE_NONE &&
             (best == NODE_NONE || donations_of(v, server) < donations_of(v, best)))
             best = server;
@@ -575,8 +592,6 @@ static void hear_donor_wanted(struct view *v, struct instant now, node_id from,
                               const struct message_donor_wanted *m, struct effects *out)
 {
     struct view_donation *donation;
-    node_id avoided = NODE_NONE;
-    uint8_t percent;
 
     if (v->fencing || !is_primary(v, from) || m->number != current_of(v)->number ||
         !roster_is_server(v->roster, m->joiner) || m->joiner == from)
@@ -586,18 +601,8 @@ static void hear_donor_wanted(struct view *v, struct instant now, node_id from,
         is_member_alive(v, node_index(donation->donor)) &&
         instant_since_ms(now, donation->since) < DONOR_AGAIN_MS)
         return;
-    percent = v->roster->server[node_index(m->joiner)].state.join_percent;
-    if (donation->donor != NODE_NONE && donation->incarnation == m->incarnation) {
-        if (percent < 100 && percent != donation->percent) {
-            donation->percent = percent; /* it is coming in */
-            donation->since = now;
-            return;
-        }
-        avoided = donation->donor; /* nothing came of it: the two may not reach each other */
-    }
     donation->donor = NODE_NONE;
-    *donation =
-        (struct view_donation){ choose_donor(v, m->joiner, avoided), m->incarnation, now, percent };
+    *donation = (struct view_donation){ choose_donor(v, m->joiner), m->incarnation, now };
     effects_note(out, "%s is to give %s a checkpoint of index %llu or later",
                  node_name(donation->donor), node_name(m->joiner), (unsigned long long)m->index);
     effects_send(out, donation->donor,

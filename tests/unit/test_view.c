@@ -576,6 +576,34 @@ static void test_lost_primary_is_accused(void **state)
     assert_int_equal(saved_current(&f->rm.saved)->lease_wait_ms, 90);
 }
 
+/* A member that cannot keep what it is told leaves by its own word, also when it leads; but not the
+ * last one. */
+static void test_member_with_full_disk(void **state)
+{
+    struct story *f = *state;
+
+    serve(f, 5000);
+    accuses(f, 5000, S1, S1);
+    story(f, "s1 wants to leave: no ack\n"
+             "[fence 2: s1 s2 s3]\n"
+             "fence 2 sent to s1, s2, s3 (s1 leaves: no ack)\n");
+    for (uint32_t i = 0; i < 3; i++)
+        reports(f, 5001, NODE_SERVER(i), 1, 9);
+    assert_int_equal(saved_current(&f->rm.saved)->primary, S2);
+    assert_int_equal(saved_current(&f->rm.saved)->members.set, 6);
+    assert_int_equal(saved_current(&f->rm.saved)->lease_wait_ms, 0); /* fenced, it reported */
+}
+
+static void test_last_member_with_full_disk(void **state)
+{
+    struct story *f = *state;
+
+    f->options.server_count = f->options.host_count = 1;
+    serve(f, 5000);
+    accuses(f, 5000, S1, S1);
+    story(f, "");
+}
+
 /* Of two members the primary stays. */
 static void test_two_members_accuse_each_other(void **state)
 {
@@ -793,8 +821,7 @@ static void test_gfd_away(void **state)
     story(f, "");
 }
 
-/* A backup donates; repeated wishes are harmless, the next joiner gets another donor, and so does
- * one that nothing reaches. */
+/* A backup donates; repeated wishes are harmless, and the next joiner gets another donor. */
 static void test_donor(void **state)
 {
     struct story *f = *state;
@@ -814,10 +841,9 @@ static void test_donor(void **state)
     wanted.donor_wanted.joiner = S4;
     deliver(f, 6999, S1, wanted);
     story(f, "");
-    /* Nothing came of it: perhaps those two cannot reach each other. */
     deliver(f, 7000, S1, wanted);
-    story(f, "s3 is to give s4 a checkpoint of index 100 or later\n"
-             "send s3: donate number=1 joiner=s4 incarnation=42 index=100\n");
+    story(f, "s2 is to give s4 a checkpoint of index 100 or later\n"
+             "send s2: donate number=1 joiner=s4 incarnation=42 index=100\n");
 }
 
 /* A member that was taken in before it had caught up does not donate to itself. */
@@ -846,7 +872,6 @@ static void test_nonsense(void **state)
     deliver(f, 5000, S1, (struct message){ .type = MESSAGE_CAUGHT_UP, .caught_up = { 1, S5, 51 } });
     deliver(f, 5000, S2, (struct message){ .type = MESSAGE_CAUGHT_UP, .caught_up = { 1, S3, 32 } });
     deliver(f, 5000, S1, (struct message){ .type = MESSAGE_ACCUSE, .accuse = { 1, S5, 51, "" } });
-    deliver(f, 5000, S1, (struct message){ .type = MESSAGE_ACCUSE, .accuse = { 1, S1, 11, "" } });
     deliver(f, 5000, S2, (struct message){ .type = MESSAGE_ACCUSE, .accuse = { 1, S3, 31, "" } });
     deliver(f, 5000, S1,
             (struct message){ .type = MESSAGE_REPORT, .report = { 1, 11, 1, 1, 5, 5, 0 } });
@@ -884,6 +909,8 @@ int main(void)
         STORY(test_accusing_backup_leaves),
         STORY(test_all_accuse_the_primary),
         STORY(test_lost_primary_is_accused),
+        STORY(test_member_with_full_disk),
+        STORY(test_last_member_with_full_disk),
         STORY(test_two_members_accuse_each_other),
         STORY(test_policy_unmet),
         STORY(test_rm_restart),
