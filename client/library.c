@@ -160,7 +160,7 @@ static bool starts_with(struct bytes reply, const char *word)
 
 static enum session_reply classify(struct bytes reply)
 {
-    if (starts_with(reply, "-TRYAGAIN"))
+    if (starts_with(reply, "-TRYAGAIN") || starts_with(reply, "-LOADING"))
         return SESSION_REPLY_TRYAGAIN;
     if (starts_with(reply, "-SESSIONLOST"))
         return SESSION_REPLY_FORGOTTEN;

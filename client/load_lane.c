@@ -219,13 +219,14 @@ static void take_forgotten(struct engine *e, struct lane *lane)
 static void take_error(struct engine *e, struct lane *lane, struct bytes reply)
 {
     struct load_result *r = e->result;
+    bool refused = begins(reply, "-TRYAGAIN") || begins(reply, "-LOADING");
 
     /* Another server may still have an answer. */
-    if ((begins(reply, "-TRYAGAIN") || begins(reply, "-SESSIONLOST")) && lane->in_flight > 0)
+    if ((refused || begins(reply, "-SESSIONLOST")) && lane->in_flight > 0)
         return;
     if (begins(reply, "-SESSIONLOST") && e->options->once) {
         take_forgotten(e, lane);
-    } else if (begins(reply, "-TRYAGAIN")) {
+    } else if (refused) {
         lane->state = LANE_PAUSED;
         lane->resend_due = instant_add_ms(e->now, PAUSE_MS);
     } else {

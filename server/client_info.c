@@ -192,6 +192,20 @@ static void info_holdfast(const struct clients *clients, const struct server_sta
                   status->requests, status->oldest_waiting_ms, status->join_percent);
 }
 
+/* Some clients wait for loading:0. */
+static void info_persistence(const struct clients *clients, const struct server_status *status,
+                             struct buffer *out)
+{
+    (void)status;
+    buffer_format(out, "loading:%d\r\n", clients->loading);
+    if (clients->loading)
+        buffer_format(out,
+                      "loading_total_bytes:%" PRIu64 "\r\nloading_loaded_bytes:%" PRIu64
+                      "\r\nloading_loaded_perc:%u\r\nloading_eta_seconds:%u\r\n",
+                      clients->load.bytes_total, clients->load.bytes, clients->load.percent,
+                      (clients->load.left_ms + 999u) / 1000u);
+}
+
 static void info_service(const struct clients *clients, const struct server_status *status,
                          struct buffer *out)
 {
@@ -207,6 +221,7 @@ static const struct {
     { "server", "Server", info_server },
     { "clients", "Clients", info_clients },
     { "memory", "Memory", info_memory },
+    { "persistence", "Persistence", info_persistence },
     { "stats", "Stats", info_stats },
     { "replication", "Replication", info_replication },
     { "cpu", "CPU", info_cpu },

@@ -134,6 +134,11 @@ struct clients {
     } total;
     uint8_t own[OWN_SLOTS]; /* table of client_commands.c by hash of the name: 1 + index, or 0 */
     bool shutting;          /* no further calls of the server */
+    bool loading; /* the server recovers from its disk: commands that need it are refused */
+    struct {
+        uint64_t bytes, bytes_total;
+        uint32_t percent, left_ms;
+    } load; /* while loading: how far it is */
 };
 
 struct clients *clients_new(const struct clients_options *options, struct instant now);
@@ -208,7 +213,8 @@ enum own_flag {
     OWN_IN_MULTI = 1, /* handled at once within MULTI; others are refused there */
     OWN_UNPAUSED = 2, /* handled during CLIENT PAUSE */
     OWN_FAST = 4,
-    OWN_QUEUED = 8, /* can be part of a transaction: has no effect but its reply */
+    OWN_QUEUED = 8,   /* can be part of a transaction: has no effect but its reply */
+    OWN_LOADING = 16, /* handled while the server recovers from its disk */
 };
 
 void own_commands_index(struct clients *clients);

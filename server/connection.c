@@ -457,16 +457,25 @@ bool handle_once(struct connection *c, uint32_t argc, const struct bytes *argv)
     return command_of_service(c, argc - 3, argv + 3, session, sequence);
 }
 
+static bool refuse_loading(struct connection *c)
+{
+    reply_reject(c, "LOADING holdfast is loading its data");
+    return true;
+}
+
 /* One command; false when it cannot be taken now, and must come again. */
 static bool take_command(struct connection *c, uint32_t argc, const struct bytes *argv)
 {
     const struct own_command *own = own_command_find(c->clients, argv[0]);
+    bool loading = c->clients->loading && !(own && (own->flags & OWN_LOADING));
     bool skip = c->reply_skip;
     bool taken;
 
     c->reply_skip = c->reply_skip_next;
     c->reply_skip_next = false;
-    if (own)
+    if (loading)
+        taken = refuse_loading(c);
+    else if (own)
         taken = command_of_connection(c, own, argc, argv);
     else
         taken = command_of_service(c, argc, argv, 0, 0);
