@@ -17,7 +17,7 @@
 #define CONFIG_RUN_DIR_MAX  90u /* bytes: a Unix socket's path has 107, "/lfd16.sock" and more */
 
 enum acks_policy { ACKS_ALL, ACKS_MAJORITY, ACKS_COUNT };
-enum storage { STORAGE_DISK, STORAGE_MEMORY };
+enum journal_storage { STORAGE_DISK, STORAGE_MEMORY };
 enum fsync_policy { FSYNC_ALWAYS, FSYNC_INTERVAL, FSYNC_NEVER };
 
 struct config_server {
@@ -54,7 +54,7 @@ struct config {
         uint32_t lease_ms;               /* 20 … 10000 */
     } replication;
     struct {
-        enum storage storage;
+        enum journal_storage storage;
         enum fsync_policy fsync;
         uint32_t fsync_interval_ms; /* 1 … 10000 */
         uint32_t memory_mb_max;     /* entries kept in memory for members that lag: 16 … 65536 */

@@ -9,6 +9,7 @@
 #include "common/runtime.h"
 #include "server/client_port.h"
 #include "server/keeper.h"
+#include "server/persistence.h"
 #include "server/server.h"
 
 #define MIB             ((uint64_t)1024 * 1024)
@@ -18,10 +19,19 @@ struct process {
     struct config config;
     node_id self;
     const struct config_server *own; /* our entry in the config */
+    struct server_options server_options;
     struct server *server;
     struct runtime *runtime;
     struct client_port *port;
+    struct persistence *persistence; /* NULL: the journal is in memory */
+    bool failed;                     /* the process must end */
 };
+
+/* Whether the server has recovered what its disk held, and may act. */
+static bool is_ready(const struct process *p)
+{
+    return !p->persistence || persistence_ready(p->persistence);
+}
 
 /* ---- What the server is to the runtime: a core, but for heartbeats ---- */
 
@@ -47,24 +57,29 @@ static void process_receive(struct process *p, struct instant now, const struct 
 {
     if (message->type == MESSAGE_HEARTBEAT)
         answer_heartbeat(p, now, message, out);
-    else
+    else if (is_ready(p))
         server_receive(p->server, now, message, out);
 }
 
 static void process_tick(struct process *p, struct instant now, struct effects *out)
 {
-    server_wall(p->server, runtime_wall_us());
-    server_tick(p->server, now, out);
+    if (is_ready(p)) {
+        server_wall(p->server, runtime_wall_us());
+        server_tick(p->server, now, out);
+    } else if (!p->failed) {
+        persistence_tick(p->persistence, now);
+    }
 }
 
 static struct instant process_deadline(const struct process *p)
 {
-    return server_deadline(p->server);
+    return is_ready(p) ? server_deadline(p->server) : persistence_deadline(p->persistence);
 }
 
 static void process_check(const struct process *p)
 {
-    server_check(p->server);
+    if (is_ready(p))
+        server_check(p->server);
 }
 
 CORE_DEFINE(process);
@@ -110,10 +125,36 @@ static void reply(void *context, uint64_t client, enum outcome outcome, struct b
     clients_reply(client_port_clients(p->port), client, outcome, text);
 }
 
+static void perform(void *context, const struct effect *effect)
+{
+    struct process *p = context;
+
+    if (p->persistence)
+        persistence_perform(p->persistence, effect);
+}
+
+static void show_loading(struct process *p)
+{
+    struct clients *clients = client_port_clients(p->port);
+    struct recovery_progress progress;
+
+    clients->loading = !is_ready(p);
+    if (!clients->loading)
+        return;
+    persistence_progress(p->persistence, runtime_turn_now(p->runtime), &progress);
+    clients->load.bytes = progress.bytes;
+    clients->load.bytes_total = progress.bytes_total;
+    clients->load.percent = progress.percent;
+    clients->load.left_ms = progress.left_ms;
+}
+
 static void turn_end(void *context)
 {
     struct process *p = context;
 
+    if (p->persistence)
+        persistence_turn_end(p->persistence);
+    show_loading(p);
     client_port_turn_end(p->port);
     server_clients_set(p->server, client_port_clients(p->port)->count);
 }
@@ -133,10 +174,20 @@ static enum error_code find_self(struct process *p, const struct config_argument
     return ERROR_NONE;
 }
 
+static struct server *renew_server(void *context)
+{
+    struct process *p = context;
+
+    server_free(p->server);
+    p->server = server_new(&p->server_options, runtime_now());
+    return p->server;
+}
+
 static enum error_code open_server(struct process *p, uint64_t incarnation, struct error *error)
 {
     const struct config *config = &p->config;
-    struct server_options options = {
+
+    p->server_options = (struct server_options){
         .self = p->self,
         .incarnation = incarnation,
         .server_count = config->server_count,
@@ -145,45 +196,80 @@ static enum error_code open_server(struct process *p, uint64_t incarnation, stru
         .suspect_after_ms = config->detection.suspect_after_ms,
         .journal_bytes_max = config->journal.memory_mb_max * MIB,
         .pending_bytes_max = config->clients.pending_mb_max * MIB,
-        .persistent = false,
+        .persistent = config->journal.storage == STORAGE_DISK,
         .seed = incarnation ^ p->self,
         .reply = reply,
         .context = p,
     };
-
-    if (config->journal.storage == STORAGE_DISK)
-        return error_set(error, ERROR_CONFIG,
-                         "%s: journal.storage: disk is not supported yet, use memory",
-                         config->path);
-    options.service = service_find(config->service.name, error);
-    if (!options.service)
+    p->server_options.service = service_find(config->service.name, error);
+    if (!p->server_options.service)
         return error->code;
-    p->server = server_new(&options, runtime_now());
-    if (!p->server)
+    if (!renew_server(p))
         return error_set(error, ERROR_SYSTEM, "service %s: no memory for its state",
                          config->service.name);
     return ERROR_NONE;
 }
 
-/* The rm, our lfd, and every server before us in the config; those behind us dial us. */
-static enum error_code open_links(struct process *p, struct error *error)
+/* Our lfd is answered from the start, also while the server recovers. */
+static enum error_code open_lfd(struct process *p, struct error *error)
 {
-    const struct config *config = &p->config;
     node_id lfd = NODE_LFD(p->own->host);
     char file[NAME_SIZE + sizeof ".sock"], path[CONFIG_PATH_SIZE];
 
     snprintf(file, sizeof file, "%s.sock", node_name(lfd));
-    config_run_path(config, file, path);
+    config_run_path(&p->config, file, path);
+    return runtime_dial(p->runtime, lfd, path, 0, error);
+}
+
+/* The rm, and every server before us in the config; those behind us dial us. */
+static enum error_code open_links(struct process *p, struct error *error)
+{
+    const struct config *config = &p->config;
+
     if (runtime_listen(p->runtime, p->own->address, p->own->peer_port, error) != ERROR_NONE ||
-        runtime_dial(p->runtime, NODE_RM, config->rm.address, config->rm.port, error) !=
-            ERROR_NONE ||
-        runtime_dial(p->runtime, lfd, path, 0, error) != ERROR_NONE)
+        runtime_dial(p->runtime, NODE_RM, config->rm.address, config->rm.port, error) != ERROR_NONE)
         return error->code;
     for (uint32_t i = 0; i < node_index(p->self); i++)
         if (runtime_dial(p->runtime, NODE_SERVER(i), config->servers[i].address,
                          config->servers[i].peer_port, error) != ERROR_NONE)
             return error->code;
     return ERROR_NONE;
+}
+
+static void end_failed(void *context)
+{
+    struct process *p = context;
+
+    p->failed = true;
+    runtime_stop(p->runtime);
+}
+
+static void recovered(void *context)
+{
+    struct process *p = context;
+    struct error error;
+
+    if (open_links(p, &error) == ERROR_NONE)
+        return;
+    (void)log_failure(&error);
+    end_failed(p);
+}
+
+static enum error_code open_disk(struct process *p, struct error *error)
+{
+    struct persistence_options options = {
+        .config = &p->config,
+        .self = p->self,
+        .service = p->server_options.service,
+        .runtime = p->runtime,
+        .files = &files_system,
+        .renew = renew_server,
+        .ready = recovered,
+        .failed = end_failed,
+        .context = p,
+    };
+
+    return persistence_open(&p->persistence, &options, p->server, error);
 }
 
 static enum error_code open_runtime(struct process *p, uint64_t incarnation, struct error *error)
@@ -193,6 +279,7 @@ static enum error_code open_runtime(struct process *p, uint64_t incarnation, str
         .self = p->self,
         .incarnation = incarnation,
         .core = process_core(p),
+        .perform = perform,
         .turn_end = turn_end,
         .context = p,
     };
@@ -254,15 +341,16 @@ static enum error_code open_all(struct process *p, struct error *error)
     if (lock_take_node(&p->config, p->self, error) != ERROR_NONE ||
         open_server(p, incarnation, error) != ERROR_NONE ||
         open_runtime(p, incarnation, error) != ERROR_NONE || open_clients(p, error) != ERROR_NONE ||
-        open_links(p, error) != ERROR_NONE)
+        open_lfd(p, error) != ERROR_NONE)
         return error->code;
-    return ERROR_NONE;
+    return p->server_options.persistent ? open_disk(p, error) : open_links(p, error);
 }
 
 static void close_all(struct process *p)
 {
     if (p->port)
         client_port_close(p->port);
+    persistence_close(p->persistence);
     if (p->runtime)
         runtime_close(p->runtime);
     if (p->server)
@@ -289,7 +377,7 @@ int main(int argc, char **argv)
     if (open_all(&process, &error) == ERROR_NONE) {
         start_keeper();
         runtime_run(process.runtime);
-        if (runtime_failed(process.runtime))
+        if (runtime_failed(process.runtime) || process.failed)
             exit_status = EXIT_FAILURE;
     } else {
         exit_status = log_failure(&error);

@@ -191,11 +191,6 @@ static bool reads_answer(struct server *s, struct instant now)
     return true;
 }
 
-bool requests_blocked(const struct server *s)
-{
-    return s->reads_blocked;
-}
-
 /* Executing. */
 
 static void answer_entry(struct server *s, const struct journal_record *record)
@@ -241,10 +236,12 @@ void requests_execute(struct server *s, struct instant now)
 {
     uint32_t count = 0;
 
-    s->reads_blocked = !reads_answer(s, now);
-    while (!s->reads_blocked && requests_executing(s) && count++ < EXECUTE_COUNT_MAX) {
+    if (!reads_answer(s, now))
+        return;
+    while (requests_executing(s) && count++ < EXECUTE_COUNT_MAX) {
         execute_next(s);
-        s->reads_blocked = s->reads.count && !reads_answer(s, now);
+        if (s->reads.count && !reads_answer(s, now))
+            return;
     }
 }
 
@@ -300,42 +297,24 @@ static void reads_clear(struct server *s)
     s->reads.position = 0;
 }
 
-/* A set of streams: open addressing, never more than half full. */
-struct stream_set {
-    uint64_t *streams; /* plus one, as 0 is an empty place */
-    uint32_t mask;
-};
-
-static uint64_t *stream_find(const struct stream_set *set, uint32_t stream)
-{
-    uint32_t place = stream * 2654435761u & set->mask;
-
-    while (set->streams[place] && set->streams[place] != stream + 1ull)
-        place = (place + 1) & set->mask;
-    return &set->streams[place];
-}
-
 /* A request that is not in the journal, while a later one of its stream is, cannot take effect in
  * its place any more. */
 static void drop_overtaken(struct server *s)
 {
-    struct stream_set written = { .mask = 15 };
+    uint8_t *written = memory_zeroed(STREAM_COUNT, 1);
     uint32_t place = s->pending.newest;
 
-    while (written.mask < 2 * s->pending.count)
-        written.mask = 2 * written.mask + 1;
-    written.streams = memory_zeroed(written.mask + 1u, sizeof *written.streams);
     while (place != PENDING_NONE) {
         struct pending_request *request = &s->pending.table[place];
-        uint64_t *found = stream_find(&written, request->stream);
+        uint32_t stream = stream_place_of(request->stream);
 
         place = request->older;
         if (request->state == PENDING_JOURNALED)
-            *found = request->stream + 1ull;
-        else if (request->state != PENDING_READING && *found)
+            written[stream] = 1;
+        else if (request->state != PENDING_READING && written[stream])
             complete_text(s, request, OUTCOME_UNKNOWN, "");
     }
-    free(written.streams);
+    free(written);
 }
 
 static void take_own(struct server *s, struct pending_request *request)

@@ -1,79 +1,120 @@
-/* storage - what a server keeps on disk: its identity, the journal's segments and the last
- * checkpoints; and the flush thread that writes them.
+/* storage - what a server keeps on disk: whose it is, the journal's segments and the last
+ * checkpoints; and the threads that write them.
  *
- * The loop hands over groups and slices, which links may hold as well, and is told by an event when
- * they are safe. It never waits: fdatasync, rename and unlink are the thread's. The queue to the
- * thread is bounded by what the server lets be under way (its journal and its windows). */
+ * The loop hands over entries and slices and is told by an event when they are safe. It never waits
+ * for the disk, but in storage_open(), storage_set_aside() and storage_discard(), before it serves.
+ * The journal has one thread, where everything that is handed over until it picks up is one group:
+ * one write, one sync. Checkpoints have another, so that no group ever waits for them.
+ *
+ * The directory holds, beside the segments and the checkpoints,
+ *
+ *     identity   whose directory this is: cluster, server, service. Written once.
+ *     life       what may be believed after a restart: in which boot of the machine and under which
+ *                fsync policy the last life wrote, whether it ended in order, and whether the
+ *                journal was complete.
+ *     aside-…    files that were damaged, moved there with the reason.
+ *
+ * A journal is complete when it lacks nothing that this server acknowledged in any earlier life;
+ * only then may it speak in an election. Whoever begins with nothing (a new server, a lost or
+ * damaged disk) is not, until a view has it as a member and its journal holds the beginning of that
+ * view; and one that is begun anew behind a checkpoint is not any more. The mark is on the disk
+ * before the first entry that could be acknowledged for it, and taken back before the reset.
+ *
+ * What is under way is bounded by what the server lets be: a journal whose entries are not saved
+ * is not acknowledged, so nobody sends more than a window of it, and clients are held back. */
 #ifndef HOLDFAST_SERVER_STORAGE_H
 #define HOLDFAST_SERVER_STORAGE_H
 
 #include "common/config.h"
+#include "common/effects.h"
 #include "server/checkpoint_file.h"
 #include "server/segments.h"
 
 struct event_base;
 struct storage;
 
+#define STORAGE_RETRY_MS        1000u      /* between two attempts on a disk that is full */
+#define STORAGE_GROUP_BYTES_MAX (8u << 20) /* of one group, unless one piece is larger */
+#define STORAGE_SLICES_MAX      16u        /* of a checkpoint under way; above the windows */
+#define STORAGE_ASIDES_MAX      4u         /* folders of damaged files; the oldest is removed */
+
+_Static_assert(STORAGE_SLICES_MAX > SLICE_WINDOW, "whoever keeps to the window is not refused");
+
 struct storage_options {
-    const char *directory; /* RUN/<server>: made if it is not there */
-    const char *cluster;
-    const char *server;
-    const char *service;
+    const char *directory;                  /* RUN/<server>: made if it is not there, mode 0700 */
+    const char *cluster, *server, *service; /* names of less than NAME_SIZE bytes */
     enum fsync_policy fsync;
     uint32_t fsync_interval_ms;
-    const struct files *files;
+    uint64_t segment_bytes;    /* 0: SEGMENT_BYTES */
+    const struct files *files; /* its functions are called from several threads */
     struct event_base *base;
-    /* All told from the loop. */
-    void (*saved)(void *context, uint64_t epoch, uint64_t index); /* entries up to index are safe */
-    void (*checkpoint_saved)(void *context, uint64_t index,
-                             bool done);    /* done false: given up (no room) */
+    /* All told from the loop; none may call storage_close(). */
+    void (*started)(void *context); /* what was found is safe, and the journal can be written */
+    /* Entries up to index are safe; with fsync interval or never: written. */
+    void (*saved)(void *context, uint64_t epoch, uint64_t index);
+    void (*slice_written)(void *context); /* of the checkpoint begun last */
+    /* It is safe, or (done false) given up for lack of room. */
+    void (*checkpoint_saved)(void *context, bool done);
     void (*room)(void *context, bool full); /* the disk is full; there is room again */
-    void (*failed)(void *context,
-                   const struct error *error); /* the process must end: it cannot trust its disk */
+    /* The process must end: what is on the disk is not known. Nothing is told any more. */
+    void (*failed)(void *context, const struct error *error);
     void *context;
 };
 
-/* What recovery may tell of the past. */
+/* What storage_open() found of the past. */
 struct storage_past {
-    bool fresh;    /* nothing was there */
-    bool rebooted; /* since these files were last written by a living server */
-    bool clean;    /* it ended in order, everything synced */
+    bool fresh;    /* nothing: this is the first life here */
+    bool rebooted; /* the machine was started anew since the last life wrote */
+    bool clean;    /* the last life ended in order, everything synced */
+    /* Its journal was complete, and what it acknowledged is on the disk: it synced always, or ended
+     * in order, or only the process ended. */
+    bool intact;
+    char reason[96]; /* why not intact; empty when it is, or fresh */
 };
 
-/* Opens and checks the directory: refuses one of another cluster or server, and (by the lock of the
- * server's name, taken before) one in use. */
+/* Opens the directory, or makes it; the caller holds the lock of the server's name. ERROR_REFUSED
+ * when it is another cluster's, server's or service's: the text names the file, what was found and
+ * what was expected. Copies the options, but not what they point to, which must outlive it. */
 enum error_code storage_open(struct storage **storage, const struct storage_options *options,
                              struct storage_past *past, struct error *error);
 
-/* Damaged files are moved into "aside-<time>" in the directory, with a note why; then it is as if
- * fresh. */
-enum error_code storage_set_aside(struct storage *storage, const char *reason, struct error *error);
+/* Before storage_start(): moves journal and checkpoints into "aside-<time>" with a note of the
+ * reason; *where is that folder. Or removes them: what is left of a join that was not finished.
+ * After either it is as if fresh, and at no moment on the way there does what is left look like a
+ * whole that it is not. */
+enum error_code storage_set_aside(struct storage *storage, const char *reason,
+                                  char where[CONFIG_PATH_SIZE], struct error *error);
+enum error_code storage_discard(struct storage *storage, struct error *error);
 
-/* From now on the thread writes behind what was found. */
+/* Starts the threads, which write behind what was found; options.started follows. intact: the
+ * server lacks nothing of what it acknowledged, as recovery came to know. last_index: of the entry
+ * after which entries will be handed over; when the segments end before it (a checkpoint outran
+ * them), they begin anew there. */
 enum error_code storage_start(struct storage *storage, const struct segments_found *found,
-                              struct error *error);
+                              bool intact, uint64_t last_index, struct error *error);
 
-/* A group of entries up to index: pieces of packed records, each held by its block until written.
- * epoch comes back. */
+/* Entries up to index: a piece of packed records, held by its block until it is written. epoch
+ * comes back. */
 void storage_persist(struct storage *storage, uint64_t epoch, uint64_t index, struct bytes piece,
                      struct block *owner);
-void storage_flush(struct storage *storage); /* end of a turn: what was handed over is one group */
+/* The journal begins anew behind index; view: in which this happens, for readers of the file. */
 void storage_reset(struct storage *storage, uint64_t index, uint64_t view);
+/* What was persisted last belongs to a view of which this server is a member in this life: with it,
+ * the journal is complete. To be called before storage_flush(). */
+void storage_complete(struct storage *storage);
+bool storage_is_complete(const struct storage *storage);
+/* The end of a turn: hands over what has come to the thread. */
+void storage_flush(struct storage *storage);
 
-/* Writing a checkpoint: slices are copied. At most STORAGE_SLICES_MAX are under way:
- * storage_checkpoint_ready(). */
-#define STORAGE_SLICES_MAX 8u
+/* A checkpoint, in slices, which are copied. A beginning ends the one before it if that is not
+ * finished; slices beyond STORAGE_SLICES_MAX under way give it up. */
 void storage_checkpoint_begin(struct storage *storage, const struct checkpoint_head *head);
 void storage_checkpoint_slice(struct storage *storage, struct bytes slice);
 void storage_checkpoint_finish(struct storage *storage);
 void storage_checkpoint_abandon(struct storage *storage);
-bool storage_checkpoint_ready(const struct storage *storage);
 
-uint64_t storage_bytes(const struct storage *storage); /* on disk, as last counted */
-uint64_t
-storage_bytes_behind(const struct storage *storage); /* journal written since the last checkpoint */
-
-/* Writes what is left, syncs, marks the end as clean. */
+/* Writes and syncs what is left, marks the end as clean (not after a failure, or on a full disk),
+ * and frees everything. NULL is nothing. */
 void storage_close(struct storage *storage);
 
 #endif

@@ -1,0 +1,302 @@
+#include "server/recovery.h"
+
+#include <assert.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/log.h"
+
+#define CHECKPOINTS_MAX                                                      \
+    8u /* tried, newest first; no more than CHECKPOINTS_KEPT are to be there \
+        */
+#define MIB ((uint64_t)1024 * 1024)
+
+enum stage { STAGE_CHOOSE, STAGE_STATE, STAGE_JOURNAL };
+
+struct recovery {
+    struct recovery_options options;
+    struct server *server;
+    enum stage stage;
+    uint64_t indexes[CHECKPOINTS_MAX]; /* of the checkpoints, newest first */
+    uint32_t count, next;              /* next: the one to be tried */
+    struct checkpoint_reader *state;
+    struct checkpoint_head head;
+    struct segments_reader *journal;
+    uint64_t checkpoint_index; /* of the one that is in, 0 if none */
+    uint64_t state_bytes;      /* read of the present checkpoint */
+    uint64_t state_bytes_total, journal_bytes, journal_bytes_total;
+    char damage[ERROR_TEXT_SIZE]; /* the first that was met, empty if none */
+    struct instant started, said;
+};
+
+/* ---- What the journal's reader finds ---- */
+
+static void on_reset(void *context, uint64_t index, uint64_t view)
+{
+    struct recovery *r = context;
+
+    (void)view;
+    server_recover_reset(r->server, index);
+}
+
+/* The record that takes the place says so itself. */
+static void on_truncate(void *context, uint64_t last)
+{
+    (void)context;
+    (void)last;
+}
+
+static void on_record(void *context, const struct journal_record *header, struct bytes record)
+{
+    struct recovery *r = context;
+
+    r->journal_bytes += record.size;
+    server_recover_entry(r->server, header, record);
+}
+
+/* ---- Beginning ---- */
+
+enum error_code recovery_open(struct recovery **recovery, const struct recovery_options *options,
+                              struct server *server, struct instant now, struct error *error)
+{
+    struct recovery *r = memory_zeroed(1, sizeof *r);
+    struct segments_options segments = { .directory = options->directory,
+                                         .files = options->files,
+                                         .cluster = options->cluster };
+    struct segments_visitor visitor = {
+        .reset = on_reset, .truncate = on_truncate, .record = on_record, .context = r
+    };
+
+    r->options = *options;
+    r->server = server;
+    r->started = r->said = now;
+    if (checkpoint_list(options->directory, r->indexes, CHECKPOINTS_MAX, &r->count, error) !=
+            ERROR_NONE ||
+        segments_reader_open(&r->journal, &segments, &visitor, error) != ERROR_NONE) {
+        free(r);
+        return error->code;
+    }
+    r->journal_bytes_total = segments_reader_bytes_total(r->journal);
+    *recovery = r;
+    return ERROR_NONE;
+}
+
+void recovery_close(struct recovery *r)
+{
+    if (!r)
+        return;
+    if (r->state)
+        checkpoint_reader_close(r->state);
+    if (r->journal)
+        segments_reader_close(r->journal);
+    free(r);
+}
+
+static enum error_code renew(struct recovery *r, struct error *error)
+{
+    r->server = r->options.renew(r->options.context);
+    if (!r->server)
+        return error_set(error, ERROR_SYSTEM, "no memory for an empty state");
+    return ERROR_NONE;
+}
+
+/* ---- The checkpoint ---- */
+
+static void note_damage(struct recovery *r, const char *text)
+{
+    log_line(NOTE_WARN, "%s", text);
+    if (!r->damage[0])
+        (void)snprintf(r->damage, sizeof r->damage, "%s", text);
+}
+
+static void state_close(struct recovery *r)
+{
+    checkpoint_reader_close(r->state);
+    r->state = NULL;
+    r->stage = STAGE_CHOOSE;
+}
+
+/* The one before it may be sound. */
+static enum error_code state_give_up(struct recovery *r, const char *text, struct error *error)
+{
+    note_damage(r, text);
+    state_close(r);
+    return renew(r, error);
+}
+
+static bool is_ours(const struct recovery *r, struct error *error)
+{
+    if (strcmp(r->head.cluster, r->options.cluster) == 0 &&
+        strcmp(r->head.service, r->options.service) == 0)
+        return true;
+    error_set(error, ERROR_PROTOCOL,
+              "the checkpoint of entry %llu is of cluster \"%s\" and service \"%s\", expected "
+              "\"%s\" and \"%s\"",
+              (unsigned long long)r->head.index, r->head.cluster, r->head.service,
+              r->options.cluster, r->options.service);
+    return false;
+}
+
+static enum error_code choose(struct recovery *r, struct error *error)
+{
+    char path[PATH_MAX];
+    enum error_code code;
+
+    if (r->next == r->count) {
+        r->stage = STAGE_JOURNAL;
+        return ERROR_NONE;
+    }
+    checkpoint_path(r->options.directory, r->indexes[r->next++], path, sizeof path);
+    code = checkpoint_reader_open(&r->state, r->options.files, path, &r->head,
+                                  &r->state_bytes_total, error);
+    r->state_bytes = 0;
+    if (code == ERROR_PROTOCOL) {
+        note_damage(r, error->text);
+        return ERROR_NONE;
+    }
+    if (code != ERROR_NONE)
+        return code;
+    r->stage = STAGE_STATE;
+    if (!is_ours(r, error))
+        return state_give_up(r, error->text, error);
+    server_recover_state_begin(r->server);
+    return ERROR_NONE;
+}
+
+static enum error_code state_end(struct recovery *r, struct error *error)
+{
+    const struct checkpoint_head *head = &r->head;
+    char text[128];
+
+    if (!server_recover_state_end(r->server, head->index, head->view, head->time_us,
+                                  head->digest)) {
+        (void)snprintf(text, sizeof text,
+                       "the checkpoint of entry %llu does not come to the digest in its header",
+                       (unsigned long long)head->index);
+        return state_give_up(r, text, error);
+    }
+    r->checkpoint_index = head->index;
+    state_close(r);
+    r->stage = STAGE_JOURNAL;
+    return ERROR_NONE;
+}
+
+/* One slice; *taken bytes of it. */
+static enum error_code take_slice(struct recovery *r, size_t *taken, struct error *error)
+{
+    struct bytes slice = { 0 };
+    char text[128];
+    bool done;
+    enum error_code code = checkpoint_reader_next(r->state, &slice, &done, error);
+
+    if (code == ERROR_PROTOCOL)
+        return state_give_up(r, error->text, error);
+    if (code != ERROR_NONE)
+        return code;
+    if (done)
+        return state_end(r, error);
+    *taken = slice.size;
+    r->state_bytes += slice.size;
+    if (server_recover_state_slice(r->server, slice))
+        return ERROR_NONE;
+    (void)snprintf(text, sizeof text, "the checkpoint of entry %llu has a slice of no sense",
+                   (unsigned long long)r->head.index);
+    return state_give_up(r, text, error);
+}
+
+static enum error_code state_step(struct recovery *r, struct error *error)
+{
+    size_t sum = 0, taken = 0;
+
+    while (r->stage == STAGE_STATE && sum < RECOVERY_STEP_BYTES) {
+        if (take_slice(r, &taken, error) != ERROR_NONE)
+            return error->code;
+        sum += taken;
+    }
+    return ERROR_NONE;
+}
+
+/* ---- The journal, and the end ---- */
+
+static enum recovery_outcome judge(struct recovery *r, struct recovery_result *result)
+{
+    struct server_status status;
+
+    if (result->found.damaged) {
+        (void)snprintf(result->reason, sizeof result->reason, "%s/%s, offset %llu: %s",
+                       r->options.directory, result->found.file,
+                       (unsigned long long)result->found.offset, result->found.reason);
+        return RECOVERY_DAMAGED;
+    }
+    if (server_recovered(r->server, r->options.intact)) {
+        server_status(r->server, r->started, &status);
+        result->checkpoint_index = r->checkpoint_index;
+        result->last_index = status.journal_index;
+        return RECOVERY_SOUND;
+    }
+    (void)snprintf(result->reason, sizeof result->reason, "%s",
+                   r->damage[0] ? r->damage : "a join was not finished");
+    return r->damage[0] ? RECOVERY_DAMAGED : RECOVERY_UNFINISHED;
+}
+
+static enum error_code journal_step(struct recovery *r, bool *done, struct recovery_result *result,
+                                    struct error *error)
+{
+    if (segments_reader_step(r->journal, RECOVERY_STEP_BYTES, done, &result->found, error) !=
+        ERROR_NONE)
+        return error->code;
+    if (!*done)
+        return ERROR_NONE;
+    result->outcome = judge(r, result);
+    if (result->outcome == RECOVERY_SOUND)
+        return ERROR_NONE;
+    result->found = (struct segments_found){ 0 };
+    return renew(r, error);
+}
+
+void recovery_progress(const struct recovery *r, struct instant now,
+                       struct recovery_progress *progress)
+{
+    uint64_t bytes = r->state_bytes + r->journal_bytes;
+    uint64_t total = r->state_bytes_total + r->journal_bytes_total;
+    uint64_t past_ms = instant_since_ms(now, r->started);
+
+    if (bytes > total)
+        total = bytes;
+    *progress = (struct recovery_progress){ .bytes = bytes, .bytes_total = total };
+    if (total > 0)
+        progress->percent = (uint32_t)(bytes * 100u / total);
+    if (bytes > 0)
+        progress->left_ms = (uint32_t)((double)past_ms * (double)(total - bytes) / (double)bytes);
+}
+
+static void say(struct recovery *r, struct instant now)
+{
+    struct recovery_progress p;
+
+    if (instant_since_ms(now, r->said) < RECOVERY_SAY_MS)
+        return;
+    r->said = now;
+    recovery_progress(r, now, &p);
+    log_line(NOTE_INFO, "recovery: %u %%, %llu of %llu MiB, about %u s left", p.percent,
+             (unsigned long long)(p.bytes / MIB), (unsigned long long)(p.bytes_total / MIB),
+             (p.left_ms + 999u) / 1000u);
+}
+
+enum error_code recovery_step(struct recovery *r, struct instant now, bool *done,
+                              struct recovery_result *result, struct error *error)
+{
+    enum error_code code = ERROR_NONE;
+
+    *done = false;
+    *result = (struct recovery_result){ 0 };
+    switch (r->stage) {
+    case STAGE_CHOOSE: code = choose(r, error); break;
+    case STAGE_STATE: code = state_step(r, error); break;
+    case STAGE_JOURNAL: code = journal_step(r, done, result, error); break;
+    }
+    say(r, now);
+    return code;
+}

@@ -1,0 +1,61 @@
+/* recovery - gives a server back what its disk holds: the newest sound checkpoint, then the journal
+ * behind it, a piece per turn of the loop, so that heartbeats are answered meanwhile.
+ *
+ * A checkpoint that is damaged gives way to the one before it. Beyond that nothing is made the best
+ * of: a journal with damage in its middle, or one that does not follow the checkpoint, is no source
+ * of truth, and the server is to begin anew and get its state from its peers. */
+#ifndef HOLDFAST_SERVER_RECOVERY_H
+#define HOLDFAST_SERVER_RECOVERY_H
+
+#include "server/checkpoint_file.h"
+#include "server/segments.h"
+#include "server/server.h"
+
+#define RECOVERY_STEP_BYTES (1u << 20) /* per turn: some milliseconds of work */
+#define RECOVERY_SAY_MS     1000u      /* between two lines about how far it is */
+
+enum recovery_outcome {
+    RECOVERY_SOUND,      /* the server has what the disk held, which may be nothing */
+    RECOVERY_UNFINISHED, /* a join that was not finished: of no use */
+    RECOVERY_DAMAGED,
+};
+
+struct recovery_options {
+    const char *directory, *cluster, *service;
+    const struct files *files;
+    bool intact; /* what server_recovered() is told when it is sound */
+    /* A new and empty server in place of the one before, which it frees. NULL: no memory. */
+    struct server *(*renew)(void *context);
+    void *context;
+};
+
+struct recovery_progress {
+    uint64_t bytes, bytes_total; /* read, and to be read */
+    uint32_t percent;
+    uint32_t left_ms; /* as it goes now */
+};
+
+struct recovery_result {
+    enum recovery_outcome outcome;
+    struct segments_found found;  /* all zero unless sound */
+    uint64_t checkpoint_index;    /* 0: none */
+    uint64_t last_index;          /* of the server's journal now */
+    char reason[ERROR_TEXT_SIZE]; /* unless sound: what is wrong, and where */
+};
+
+struct recovery;
+
+/* server is new; it may be replaced while recovery lasts. Copies the options. */
+enum error_code recovery_open(struct recovery **recovery, const struct recovery_options *options,
+                              struct server *server, struct instant now, struct error *error);
+
+/* Does a piece. *done: *result is filled in; unless sound, the server is a new one. An error is a
+ * failed system call. */
+enum error_code recovery_step(struct recovery *recovery, struct instant now, bool *done,
+                              struct recovery_result *result, struct error *error);
+
+void recovery_progress(const struct recovery *recovery, struct instant now,
+                       struct recovery_progress *progress);
+void recovery_close(struct recovery *recovery); /* NULL is nothing */
+
+#endif
