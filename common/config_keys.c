@@ -48,9 +48,8 @@ static const struct key keys[] = {
       AT(replication.checkpoint_interval_ms) },
     { "replication.lease_ms", NUMBER(20, 10000, 200), AT(replication.lease_ms) },
 
-    /* Files are not written yet: a config that asks for them must not get less in silence. */
     { "journal.storage", .kind = KIND_WORD, AT(journal.storage),
-      .words = { [STORAGE_MEMORY] = "memory" }, .fallback = STORAGE_MEMORY },
+      .words = { [STORAGE_DISK] = "disk", [STORAGE_MEMORY] = "memory" }, .fallback = STORAGE_DISK },
     { "journal.fsync", .kind = KIND_WORD, AT(journal.fsync),
       .words = { [FSYNC_ALWAYS] = "always",
                  [FSYNC_INTERVAL] = "interval",

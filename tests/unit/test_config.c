@@ -87,7 +87,7 @@ static void test_defaults(void **state)
     assert_int_equal(c->replication.propagation, PROPAGATION_STAR);
     assert_int_equal(c->replication.checkpoint_interval_ms, 1000);
     assert_int_equal(c->replication.lease_ms, 200);
-    assert_int_equal(c->journal.storage, STORAGE_MEMORY);
+    assert_int_equal(c->journal.storage, STORAGE_DISK);
     assert_int_equal(c->journal.fsync, FSYNC_ALWAYS);
     assert_int_equal(c->journal.fsync_interval_ms, 100);
     assert_int_equal(c->journal.memory_mb_max, 256);
@@ -121,7 +121,8 @@ static void test_values(void **state)
              "cluster = \"full\"; run_dir = \"/tmp/full\"; service = { name = \"./mine.so\"; };\n"
              "replication = { style = \"passive\"; acks = 2; propagation = \"chain\";\n"
              "                checkpoint_interval_ms = 50; lease_ms = 10000; };\n"
-             "journal = { fsync = \"interval\"; fsync_interval_ms = 1; memory_mb_max = 16; };\n"
+             "journal = { storage = \"memory\"; fsync = \"interval\"; fsync_interval_ms = 1;\n"
+             "            memory_mb_max = 16; };\n"
              "detection = { heartbeat_interval_ms = 1; suspect_after_ms = 2;\n"
              "              host_suspect_after_ms = 60000; grace_ms = 0; };\n"
              "restart = { backoff_ms = 7; backoff_ms_max = 7; budget = 1000;\n"
@@ -143,6 +144,7 @@ static void test_values(void **state)
     assert_int_equal(c->replication.propagation, PROPAGATION_CHAIN);
     assert_int_equal(c->replication.checkpoint_interval_ms, 50);
     assert_int_equal(c->replication.lease_ms, 10000);
+    assert_int_equal(c->journal.storage, STORAGE_MEMORY);
     assert_int_equal(c->journal.fsync, FSYNC_INTERVAL);
     assert_int_equal(c->journal.fsync_interval_ms, 1);
     assert_int_equal(c->journal.memory_mb_max, 16);
@@ -228,8 +230,8 @@ static void test_refusals(void **state)
           "from 1 to 16, got 0" },
         { "cluster = \"c\";\nreplication = { acks = 2; };\n" HOST,
           "cluster.cfg:2: replication.acks: expected at most the number of servers (1), got 2" },
-        { "cluster = \"c\";\njournal = { storage = \"disk\"; };\n" HOST,
-          "cluster.cfg:2: journal.storage: expected \"memory\", got \"disk\"" },
+        { "cluster = \"c\";\njournal = { storage = \"tape\"; };\n" HOST,
+          "cluster.cfg:2: journal.storage: expected \"disk\" or \"memory\", got \"tape\"" },
         { "cluster = \"c\";\ndetection = { suspect_after_ms = 20; };\n" HOST,
           "cluster.cfg:2: detection.suspect_after_ms: expected more than "
           "detection.heartbeat_interval_ms (20), got 20" },
