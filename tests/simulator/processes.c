@@ -153,7 +153,7 @@ void process_end(struct process *p, uint8_t signal, uint8_t status)
     else
         sim_trace(p->sim, p->node, "ends: status %u", status);
     if (was_running) {
-        if (p->harmed && !sim_can_spare(p->sim, p->node))
+        if (p->harmed && node_is_server(p->node) && !sim_can_spare(p->sim, p->node))
             p->sim->excused = true;
         edge_close(p);
         network_process_ended(p);
