@@ -345,7 +345,7 @@ static void line_answer(struct client *c, uint32_t server)
     }
 }
 
-void clients_reply(void *server, uint64_t number, enum outcome outcome, struct bytes reply)
+void sim_clients_reply(void *server, uint64_t number, enum outcome outcome, struct bytes reply)
 {
     struct process *p = server;
     struct ticket *ticket = ticket_at(p->sim, number);
@@ -688,7 +688,7 @@ void clients_init(struct sim *sim)
     client_init(sim, CLIENT_AUDITOR);
 }
 
-void clients_free(struct sim *sim)
+void sim_clients_free(struct sim *sim)
 {
     for (uint32_t i = 0; i < sim->client_count; i++) {
         struct client *c = &sim->clients[i];

@@ -36,7 +36,7 @@ static void server_open(struct process *p)
         .journal_bytes_max = o->journal_bytes_max,
         .pending_bytes_max = o->pending_bytes_max,
         .seed = random_next(&p->sim->random),
-        .reply = clients_reply,
+        .reply = sim_clients_reply,
         .context = p,
     };
 

@@ -271,14 +271,14 @@ void network_free(struct sim *sim);
 
 /* clients.c */
 void clients_init(struct sim *sim);
-void clients_free(struct sim *sim);
+void sim_clients_free(struct sim *sim);
 void clients_server_ended(struct process *server);
 void clients_break(struct sim *sim, uint32_t client,
                    uint32_t server); /* the line, if there is one */
 /* A request, or the word that nobody waits for it any more, comes in; effects go to sim->effects.
  * False: the server cannot take it now. */
 bool clients_request(struct process *server, const struct parcel *parcel);
-void clients_reply(void *server, uint64_t ticket, enum outcome outcome, struct bytes reply);
+void sim_clients_reply(void *server, uint64_t ticket, enum outcome outcome, struct bytes reply);
 /* Reads every key once more and puts it beside all that was acknowledged. */
 void clients_audit(struct sim *sim);
 bool clients_audited(struct sim *sim);

@@ -261,7 +261,7 @@ void sim_free(struct sim *sim)
     for (uint32_t i = 0; i < NODE_COUNT; i++)
         if (sim->processes[i].sim)
             process_free(&sim->processes[i]);
-    clients_free(sim);
+    sim_clients_free(sim);
     while (sim->taken.after != &sim->taken)
         sim_give_back(sim, sim->taken.after + 1);
     checks_free(sim);
