@@ -22,9 +22,12 @@
 
 /* ---- Folders ---- */
 
+/* In memory where that can be: many thousand files are made, and no power is cut in earnest. */
 static inline void folder_make(char *path, size_t size)
 {
-    (void)snprintf(path, size, "/tmp/holdfast-disk-XXXXXX");
+    const char *parent = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
+
+    (void)snprintf(path, size, "%s/holdfast-disk-XXXXXX", parent);
     assert_non_null(mkdtemp(path));
 }
 

@@ -19,6 +19,7 @@ struct failing {
     enum failing_way way;
     int reason;
     uint32_t at;    /* the call that goes wrong, counted from 1 */
+    uint32_t times; /* that many from there on, if it is FAILING_ERROR */
     uint32_t calls; /* so far */
     bool failed;    /* it came to that */
 };
@@ -26,7 +27,7 @@ struct failing {
 /* Whether the call now made is to fail; errno says why. */
 static inline bool failing_now(struct failing *f)
 {
-    bool now = ++f->calls == f->at && f->way == FAILING_ERROR;
+    bool now = ++f->calls >= f->at && f->calls - f->at < f->times && f->way == FAILING_ERROR;
 
     if (f->way == FAILING_HALF && f->calls == f->at + 1)
         now = f->failed;
@@ -43,6 +44,18 @@ static inline bool failing_partly(struct failing *f)
 
     f->failed = f->failed || now;
     return now;
+}
+
+/* The same for a call that no signal interrupts. */
+static inline bool failing_now_whole(struct failing *f)
+{
+    return failing_now(f) && f->reason != EINTR;
+}
+
+/* Whether there were so many calls. */
+static inline bool failing_reached(const struct failing *f)
+{
+    return f->calls >= f->at;
 }
 
 static inline int failing_open(void *context, const char *path, int flags, mode_t mode)
@@ -92,17 +105,17 @@ static inline int failing_fdatasync(void *context, int fd)
 
 static inline int failing_rename(void *context, const char *from, const char *to)
 {
-    return failing_now(context) ? -1 : files_system.rename(NULL, from, to);
+    return failing_now_whole(context) ? -1 : files_system.rename(NULL, from, to);
 }
 
 static inline int failing_unlink(void *context, const char *path)
 {
-    return failing_now(context) ? -1 : files_system.unlink(NULL, path);
+    return failing_now_whole(context) ? -1 : files_system.unlink(NULL, path);
 }
 
 static inline off_t failing_size(void *context, int fd)
 {
-    return failing_now(context) ? -1 : files_system.size(NULL, fd);
+    return failing_now_whole(context) ? -1 : files_system.size(NULL, fd);
 }
 
 static inline void failing_init(struct failing *f, enum failing_way way, int reason, uint32_t at)
@@ -119,7 +132,8 @@ static inline void failing_init(struct failing *f, enum failing_way way, int rea
                                       .context = f },
                            .way = way,
                            .reason = reason,
-                           .at = at };
+                           .at = at,
+                           .times = 1 };
 }
 
 #endif
