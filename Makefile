@@ -69,6 +69,10 @@ $(BUILD)/lib$(1).a: $$(call objects,$(1))
 endef
 $(foreach f,$(FOLDERS),$(eval $(call archive,$(f))))
 
+$(BUILD)/libsimulator.a: $(call objects,tests/simulator)
+	@rm -f $@
+	ar rcs $@ $^
+
 comma = ,
 link = @mkdir -p $(@D) && echo "$(CC) -o $@" && \
        $(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LDLIBS) $(1)
@@ -85,13 +89,13 @@ $(BUILD)/bin/holdfast-client: $(BUILD)/client/main.o $(BUILD)/libclient.a $(BUIL
 	$(call link,-ledit)
 $(BUILD)/bin/holdfast: $(BUILD)/client/operator_main.o $(BUILD)/libclient.a $(BUILD)/libcommon.a
 	$(call link)
-$(BUILD)/bin/holdfast-sim: $(call objects,tests/simulator) $(BUILD)/tests/simulator/main.o \
+$(BUILD)/bin/holdfast-sim: $(BUILD)/tests/simulator/main.o $(BUILD)/libsimulator.a \
                            $(BUILD)/librm.a $(BUILD)/libgfd.a $(BUILD)/liblfd.a \
                            $(BUILD)/libserver.a $(BUILD)/libclient.a $(BUILD)/libcommon.a
 	$(call link)
 
-$(BUILD)/tests/unit/test_%: $(BUILD)/tests/unit/test_%.o $(BUILD)/librm.a $(BUILD)/libgfd.a \
-                            $(BUILD)/liblfd.a $(BUILD)/libserver.a $(BUILD)/libclient.a $(BUILD)/libcommon.a
+$(BUILD)/tests/unit/test_%: $(BUILD)/tests/unit/test_%.o $(BUILD)/libsimulator.a \
+                            $(BUILD)/librm.a $(BUILD)/libgfd.a $(BUILD)/liblfd.a $(BUILD)/libserver.a $(BUILD)/libclient.a $(BUILD)/libcommon.a
 	$(call link,-Wl$(comma)--export-dynamic -lcmocka)
 
 # What users link: one object that shows nothing but holdfast_…

@@ -17,16 +17,29 @@ static bool unharmed(const struct process *p, uint64_t incarnation)
            p->paused_until_ns <= p->sim->now_ns;
 }
 
+/* Members of a view that will live on, without one server. */
+static uint32_t members_unharmed(struct sim *sim, const struct message_view *view, node_id without)
+{
+    uint32_t count = 0;
+
+    for (uint32_t s = 0; s < sim->options.servers; s++)
+        if ((view->members.set >> s & 1u) && NODE_SERVER(s) != without &&
+            unharmed(sim_process(sim, NODE_SERVER(s)), view->members.incarnation[s]))
+            count++;
+    return count;
+}
+
+bool faults_doom_view(struct sim *sim, const struct message_view *view)
+{
+    return members_unharmed(sim, view, NODE_NONE) < members_count(&view->members) - view->acks + 1;
+}
+
 bool sim_can_spare(struct sim *sim, node_id server)
 {
     for (uint32_t i = 0; i < sim->saved.view_count && sim->saved_any; i++) {
         const struct message_view *view = &sim->saved.views[i];
-        uint32_t count = 0;
+        uint32_t count = members_unharmed(sim, view, server);
 
-        for (uint32_t s = 0; s < sim->options.servers; s++)
-            if ((view->members.set >> s & 1u) && NODE_SERVER(s) != server &&
-                unharmed(sim_process(sim, NODE_SERVER(s)), view->members.incarnation[s]))
-                count++;
         if (members_has(&view->members, server, sim_process(sim, server)->incarnation) &&
             count < members_count(&view->members) - view->acks + 1)
             return false;

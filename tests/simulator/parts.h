@@ -20,7 +20,7 @@
 #define HELLO_MS         2000u /* patience with a link that does not come up, as in the runtime */
 #define LINK_LASTED_MS   1000u /* a link that stood so long ends the backoff */
 
-#define REQUEST_SIZE_MAX (80u * 1024u) /* of a client here, packed */
+#define REQUEST_SIZE_MAX 81920u /* of a client here, packed */
 
 struct process;
 struct connection;
@@ -98,8 +98,9 @@ struct process {
     uint32_t pid;
     uint64_t parent_life; /* server: of the lfd that started it */
     uint64_t paused_until_ns;
-    uint32_t doom; /* dies after carrying out so many more effects; 0: does not */
-    bool harmed;   /* by a pause, in this life: whoever kills it for that does right */
+    uint32_t doom;     /* dies after carrying out so many more effects; 0: does not */
+    uint64_t ended_ns; /* its last life */
+    bool harmed;       /* by a pause, in this life: whoever kills it for that does right */
     int32_t clock_ppm;
     int64_t wall_offset_us;
     uint64_t busy_until_ns, turn_ns, turn_number, idle_turns, idle_ns;
@@ -223,7 +224,7 @@ struct sim {
     struct checks checks;
     struct saved saved; /* what the rm has stored */
     bool saved_any;
-    bool excused; /* a pause cost a server that had become indispensable meanwhile */
+    bool excused; /* a fault cost a server that became indispensable at the same time */
     uint64_t loss_waits;
     uint64_t messages, turns;
     char failure[1024];
@@ -292,5 +293,7 @@ void checks_free(struct sim *sim);
 
 /* faults.c */
 void faults_begin(struct sim *sim);
+/* Whether too few members of a view are left for another to follow it. */
+bool faults_doom_view(struct sim *sim, const struct message_view *view);
 
 #endif

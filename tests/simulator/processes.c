@@ -161,6 +161,7 @@ void process_end(struct process *p, uint8_t signal, uint8_t status)
             clients_server_ended(p);
     }
     p->state = PROCESS_DOWN;
+    p->ended_ns = p->sim->now_ns;
     p->life++;
     p->paused_until_ns = 0;
     parcels_free(&p->inbox);

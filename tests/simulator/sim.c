@@ -527,6 +527,13 @@ static bool servers_up(struct sim *sim)
     return sim_running(sim, NODE_RM) && sim_running(sim, NODE_GFD);
 }
 
+void sim_accept_loss(struct sim *sim)
+{
+    sim_trace(sim, NODE_NONE, "the loss is accepted");
+    checks_forgive(sim);
+    sim_command(sim, COMMAND_RECOVER, NODE_NONE);
+}
+
 /* The operator gives up on what is lost, once all that can be there is there. */
 static void loss_accept(struct sim *sim)
 {
@@ -540,9 +547,7 @@ static void loss_accept(struct sim *sim)
                  (unsigned long long)sim_view(sim));
     if (view > 0 && sim->loss_waits == 0)
         sim_fail(sim, "the rm does not say that data would be lost");
-    sim_trace(sim, NODE_NONE, "the loss is accepted");
-    checks_forgive(sim);
-    sim_command(sim, COMMAND_RECOVER, NODE_NONE);
+    sim_accept_loss(sim);
 }
 
 /* From here on nothing goes wrong any more; what is on its way to go wrong does not. */
@@ -582,13 +587,11 @@ static void fail_lacking(struct sim *sim, const char *what)
     sim_fail(sim, "%s: %s %s", what, node_name(node), lack ? lack : "is not at rest");
 }
 
-static void play_end(struct sim *sim)
+void sim_settle(struct sim *sim)
 {
     sim_run(sim, SETTLE_MS);
-    if (sim->excused && sim->loss_waits > 0 && !sim_has_live_primary(sim)) {
-        checks_forgive(sim);
-        sim_command(sim, COMMAND_RECOVER, NODE_NONE);
-    }
+    if (sim->excused && sim->loss_waits > 0 && !sim_has_live_primary(sim))
+        sim_accept_loss(sim);
     if (!stays_whole(sim))
         fail_lacking(sim, "not whole again in time");
     sim_clients_stop(sim);
@@ -631,5 +634,5 @@ void sim_play(struct sim *sim)
         lose_all(sim);
         loss_accept(sim);
     }
-    play_end(sim);
+    sim_settle(sim);
 }

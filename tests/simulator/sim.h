@@ -99,6 +99,13 @@ void sim_clients_stop(struct sim *sim);                                    /* no
  */
 bool sim_can_spare(struct sim *sim, node_id server);
 
+/* The operator accepts that what was acknowledged is lost: it is not looked for any more. */
+void sim_accept_loss(struct sim *sim);
+
+/* Lets the cluster come to rest, then clients: fails unless it becomes whole and stays so, every
+ * request is answered, and every key holds what was acknowledged. */
+void sim_settle(struct sim *sim);
+
 /* A whole run by the options: faults, then peace, then everything must be well again. */
 void sim_play(struct sim *sim);
 

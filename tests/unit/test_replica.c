@@ -334,6 +334,64 @@ static void test_lease_from_the_future(void **state)
     assert_false(replica_may_read(&f->replica, f->now, f->now));
 }
 
+/* Entries are acknowledged; the news that they are committed needs no answer. */
+static void test_commit_is_not_answered(void **state)
+{
+    struct fixture *f = *state;
+    struct message commit;
+
+    link_up(f, s2, 22);
+    hear(f, NODE_RM, view(1, s2, 3, 7));
+    hear(f, s2, append(f, 1, 0, 1, 2, 1, 0));
+    commit = append(f, 1, 1, 3, 2, 1, 2);
+    tick(f, 1);
+    assert_true(said(f, "send s2: ack"));
+    hear(f, s2, commit);
+    assert_int_equal(f->replica.commit_index, 2);
+    tick(f, 1);
+    assert_false(said(f, "send s2: ack"));
+    hear(f, s2, append(f, 1, 1, 3, 2, 1, 2));
+    tick(f, 1);
+    assert_true(said(f, "send s2: ack"));
+}
+
+/* What only tells that entries are committed asks for nothing; a beat asks for a lease. */
+static void test_commit_asks_nothing(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t stamp;
+
+    lead(f, 3);
+    tick(f, 0);
+    stamp = f->replica.peers[1].stamp_sent;
+    f->now = instant_add_ms(f->now, 1);
+    hear(f, s2, ack(1, 22, 1, stamp));
+    hear(f, s3, ack(1, 33, 1, stamp));
+    assert_int_equal(replica_feed(&f->replica, f->now, s2).stamp, stamp);
+    tick(f, 0);
+    assert_int_equal(f->replica.peers[1].stamp_sent, stamp);
+    tick(f, LEASE_MS / 4);
+    assert_int_equal(f->replica.peers[1].stamp_sent, f->now.ns);
+}
+
+/* The clock of the next primary may stand far behind that of the last one. */
+static void test_stamp_is_of_this_view(void **state)
+{
+    struct fixture *f = *state;
+    struct message later;
+
+    link_up(f, s2, 22);
+    link_up(f, s3, 33);
+    hear(f, NODE_RM, view(1, s2, 3, 7));
+    later = append(f, 1, 0, 1, 1, 1, 0);
+    later.append.stamp += 1000000000u;
+    hear(f, s2, later);
+    hear(f, NODE_RM, (struct message){ .type = MESSAGE_FENCE, .fence.number = 2 });
+    hear(f, NODE_RM, view(2, s3, 2, 5));
+    hear(f, s3, append(f, 2, 1, 2, 2, 2, 0));
+    assert_int_equal(f->replica.stamp, f->now.ns);
+}
+
 /* A server younger than a lease reports a whole one: an earlier life may have granted it. */
 static void test_young_server_reports_whole_lease(void **state)
 {
@@ -613,6 +671,9 @@ int main(void)
         STORY(test_damaged_append),
         STORY(test_lease),
         STORY(test_lease_from_the_future),
+        STORY(test_commit_is_not_answered),
+        STORY(test_commit_asks_nothing),
+        STORY(test_stamp_is_of_this_view),
         STORY(test_young_server_reports_whole_lease),
         STORY(test_lease_wait),
         STORY(test_joiner_by_suffix),

@@ -1,0 +1,282 @@
+/* Stories of whole clusters, in the simulator: what must happen when this or that goes wrong. Runs
+ * that the simulator found a fault with are here under their names. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "tests/simulator/sim.h"
+
+/* A cluster that is up, with clients that write and read. */
+static struct sim *cluster(const struct sim_options *options)
+{
+    struct sim *sim = sim_new(options);
+
+    if (!sim_run_until(sim, sim_is_whole, 5000))
+        fail_msg("does not come up: %s", sim_failure(sim) ? sim_failure(sim) : "takes too long");
+    return sim;
+}
+
+static struct sim_options busy(uint64_t seed)
+{
+    struct sim_options options;
+
+    sim_options_quiet(&options, seed);
+    options.session_clients = 3;
+    options.plain_clients = 1;
+    options.readers = 1;
+    return options;
+}
+
+/* Peace, and everything acknowledged must be there. */
+static void over(struct sim *sim)
+{
+    sim_heal(sim);
+    sim_settle(sim);
+    if (sim_failure(sim))
+        fail_msg("%s", sim_failure(sim));
+    sim_free(sim);
+}
+
+/* Nothing goes wrong: one view, and it stays. */
+static void test_quiet(void **state)
+{
+    struct sim_options options = busy(1);
+    struct sim *sim = cluster(&options);
+    uint64_t view = sim_view(sim);
+
+    (void)state;
+    sim_run(sim, 10000);
+    assert_int_equal(sim_view(sim), view);
+    assert_true(sim_answered(sim) > 1000);
+    over(sim);
+}
+
+/* The primary dies: another leads within milliseconds, and the dead one is back as a member. */
+static void test_primary_dies(void **state)
+{
+    struct sim_options options = busy(2);
+    struct sim *sim = cluster(&options);
+    node_id primary = sim_primary(sim);
+    uint64_t died_us = sim_now_us(sim);
+
+    (void)state;
+    sim_crash(sim, primary);
+    assert_true(sim_run_until(sim, sim_has_live_primary, 100));
+    assert_int_not_equal(sim_primary(sim), primary);
+    assert_true(sim_now_us(sim) - died_us < 20000);
+    assert_true(sim_run_until(sim, sim_is_whole, 2000));
+    over(sim);
+}
+
+/* One after another until a single server is left of what there was: what was acknowledged lives
+ * on. */
+static void test_each_dies(void **state)
+{
+    struct sim_options options = busy(3);
+    struct sim *sim;
+
+    (void)state;
+    options.style = STYLE_PASSIVE;
+    sim = cluster(&options);
+    for (uint32_t i = 0; i < 6; i++) {
+        sim_crash(sim, NODE_SERVER(i % 3));
+        sim_run(sim, 300);
+        assert_true(sim_run_until(sim, sim_is_whole, 5000));
+    }
+    over(sim);
+}
+
+/* The rm cannot hear that the primary crashed, so it must not act; then it can, and does. */
+static void test_rm_deaf(void **state)
+{
+    struct sim_options options = busy(4);
+    struct sim *sim = cluster(&options);
+    uint64_t view = sim_view(sim);
+    node_id primary = sim_primary(sim);
+
+    (void)state;
+    for (uint32_t i = 0; i < 3; i++)
+        sim_cut(sim, NODE_SERVER(i), NODE_RM);
+    sim_cut(sim, NODE_GFD, NODE_RM);
+    sim_crash(sim, primary);
+    sim_run(sim, 5000);
+    assert_int_equal(sim_view(sim), view);
+    sim_heal(sim);
+    assert_true(sim_run_until(sim, sim_has_live_primary, 15000));
+    over(sim);
+}
+
+/* Detectors and the rm die: the service goes on. */
+static void test_detectors_die(void **state)
+{
+    struct sim_options options = busy(5);
+    struct sim *sim = cluster(&options);
+    uint64_t view = sim_view(sim);
+    uint64_t answered = sim_answered(sim);
+
+    (void)state;
+    sim_crash(sim, NODE_GFD);
+    sim_crash(sim, NODE_RM);
+    for (uint32_t i = 0; i < 3; i++)
+        sim_crash(sim, NODE_LFD(i));
+    sim_run(sim, 2500);
+    assert_int_equal(sim_view(sim), view);
+    assert_true(sim_answered(sim) > answered + 200);
+    over(sim);
+}
+
+/* A server that hangs is killed, and comes back. */
+static void test_hang(void **state)
+{
+    struct sim_options options = busy(6);
+    struct sim *sim = cluster(&options);
+    node_id primary = sim_primary(sim);
+    uint64_t incarnation = sim_incarnation(sim, primary);
+
+    (void)state;
+    sim_pause(sim, primary, 60000);
+    sim_run(sim, options.suspect_after_ms + 100);
+    assert_true(sim_has_live_primary(sim));
+    assert_int_not_equal(sim_primary(sim), primary);
+    assert_true(sim_run_until(sim, sim_is_whole, 2000));
+    assert_int_not_equal(sim_incarnation(sim, primary), incarnation);
+    over(sim);
+}
+
+/* A host that nobody reaches is left out, after its lease, and taken in again. */
+static void test_host_lost(void **state)
+{
+    struct sim_options options = busy(7);
+    struct sim *sim = cluster(&options);
+    node_id primary = sim_primary(sim);
+
+    (void)state;
+    sim_isolate_host(sim, node_index(primary) % 3);
+    sim_run(sim, 3000);
+    assert_true(sim_has_live_primary(sim));
+    assert_int_not_equal(sim_primary(sim), primary);
+    over(sim);
+}
+
+/* Every server dies at once: the rm says that data would be lost, and makes no view until it is
+ * told to. */
+static void test_all_lost(void **state)
+{
+    struct sim_options options = busy(8);
+    struct sim *sim = cluster(&options);
+    uint64_t view;
+
+    (void)state;
+    sim_run(sim, 500);
+    view = sim_view(sim);
+    for (uint32_t i = 0; i < 3; i++)
+        sim_crash(sim, NODE_SERVER(i));
+    sim_run(sim, 5000);
+    assert_int_equal(sim_view(sim), view);
+    assert_true(sim_loss_waits(sim) > 0);
+    sim_accept_loss(sim);
+    assert_true(sim_run_until(sim, sim_is_whole, 5000));
+    over(sim);
+}
+
+/* The operator moves the primary, and changes the style, under load. */
+static void test_operator(void **state)
+{
+    struct sim_options options = busy(9);
+    struct sim *sim = cluster(&options);
+    node_id target = sim_backup(sim);
+
+    (void)state;
+    sim_command(sim, COMMAND_SWITCHOVER, target);
+    sim_run(sim, 200);
+    assert_int_equal(sim_primary(sim), target);
+    sim_command(sim, COMMAND_STYLE_PASSIVE, NODE_NONE);
+    sim_run(sim, 2000);
+    sim_command(sim, COMMAND_STYLE_ACTIVE, NODE_NONE);
+    sim_run(sim, 500);
+    assert_true(sim_is_whole(sim));
+    over(sim);
+}
+
+static void play(uint64_t seed)
+{
+    struct sim_options options;
+    struct sim *sim;
+
+    sim_options_drawn(&options, seed);
+    sim = sim_new(&options);
+    sim_play(sim);
+    if (sim_failure(sim))
+        fail_msg("seed %llu: %s", (unsigned long long)seed, sim_failure(sim));
+    sim_free(sim);
+}
+
+/* A read that waited for a new primary was answered without what the old one had committed. */
+static void test_read_at_failover(void **state)
+{
+    (void)state;
+    play(1);
+    play(36);
+    play(73);
+}
+
+/* A server restarted within a view passed for caught up, with what its earlier life had
+ * acknowledged. */
+static void test_earlier_life(void **state)
+{
+    (void)state;
+    play(149);
+}
+
+/* A backup that became primary took in an old round, and its state went back in time. */
+static void test_late_round(void **state)
+{
+    (void)state;
+    play(219);
+    play(251);
+    play(418);
+}
+
+/* A round replaced the state that a backup was giving to a joiner; replies went to an earlier life.
+ */
+static void test_round_meets_donation(void **state)
+{
+    (void)state;
+    play(7);
+}
+
+/* With acks above what is left, servers are taken in without a state, and get it from one that has
+ * it. */
+static void test_empty_members(void **state)
+{
+    (void)state;
+    play(232);
+    play(425);
+    play(586);
+    play(695);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_quiet),
+        cmocka_unit_test(test_primary_dies),
+        cmocka_unit_test(test_each_dies),
+        cmocka_unit_test(test_rm_deaf),
+        cmocka_unit_test(test_detectors_die),
+        cmocka_unit_test(test_hang),
+        cmocka_unit_test(test_host_lost),
+        cmocka_unit_test(test_all_lost),
+        cmocka_unit_test(test_operator),
+        cmocka_unit_test(test_read_at_failover),
+        cmocka_unit_test(test_earlier_life),
+        cmocka_unit_test(test_late_round),
+        cmocka_unit_test(test_round_meets_donation),
+        cmocka_unit_test(test_empty_members),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
