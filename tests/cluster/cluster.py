@@ -75,7 +75,8 @@ def with_free_ports(text):
         r"\b(\w*port) *= *\d+", lambda m: f"{m[1]} = {free_port()}", line[0]), text, flags=re.M)
 
 
-def config_text(name="test", servers=3, style="active", acks='"all"', service="kv", more=""):
+def config_text(name="test", servers=3, style="active", acks='"all"', service="kv",
+                journal='storage = "memory";', more=""):
     """A config with a host for each server; quick to restart, and on free ports."""
     hosts = ",\n".join(
         f'    {{ name = "h{i}"; address = "127.0.0.1"; servers = ( {{ name = "s{i}"; '
@@ -84,7 +85,7 @@ def config_text(name="test", servers=3, style="active", acks='"all"', service="k
 cluster = "{name}";
 service = {{ name = "{service}"; }};
 replication = {{ style = "{style}"; acks = {acks}; checkpoint_interval_ms = 300; }};
-journal = {{ storage = "memory"; }};
+journal = {{ {journal} }};
 detection = {{ suspect_after_ms = {200 * SLOWER}; host_suspect_after_ms = {500 * SLOWER}; }};
 restart = {{ backoff_ms = 20; backoff_ms_max = 500; budget = 100; }};
 rm = {{ address = "127.0.0.1"; port = 1; console_port = 1; }};
@@ -282,6 +283,17 @@ class Cluster:
             return f"`holdfast up` did not end within {STOP_S} s of a signal"
         self.launcher = None
         return None if status == 0 else f"`holdfast up` ended with status {status}"
+
+    def crash(self):
+        """SIGKILL to every process at once, but the loads; `up()` starts them again."""
+        loads = {load.process.pid for load in self.loads}
+        for pid in set(pids_with(str(self.folder))) - loads:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        if self.launcher:
+            self.launcher.wait()
+            self.launcher = None
+        wait_until(lambda: not set(pids_with(str(self.folder))) - loads, "all processes are gone")
 
     def sweep(self):
         """Kills what is left of the cluster, by pid, and says what it was."""

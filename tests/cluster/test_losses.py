@@ -82,8 +82,8 @@ def test_recover_is_refused_in_health():
 
 
 def test_single():
-    """single.cfg: its only server comes back, but only the operator may begin anew"""
-    with Cluster(shipped_config("single.cfg")) as c:
+    """single.cfg in memory: its only server comes back, but only the operator may begin anew"""
+    with Cluster(shipped_config("single.cfg").replace('"disk"', '"memory"')) as c:
         os.kill(c.pid("s1"), signal.SIGKILL)
         c.wait_log("data would be lost")
         c.wait(lambda s: s["membership"]["members"] == ["s1"], "s1 runs again")
