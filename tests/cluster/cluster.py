@@ -287,13 +287,18 @@ class Cluster:
     def crash(self):
         """SIGKILL to every process at once, but the loads; `up()` starts them again."""
         loads = {load.process.pid for load in self.loads}
-        for pid in set(pids_with(str(self.folder))) - loads:
-            with contextlib.suppress(OSError):
-                os.kill(pid, signal.SIGKILL)
+        killed = set()
+        while pids := set(pids_with(str(self.folder))) - loads - killed:
+            killed |= pids  # one of them may have started another
+            for pid in pids:
+                with contextlib.suppress(OSError):
+                    os.kill(pid, signal.SIGKILL)
         if self.launcher:
             self.launcher.wait()
             self.launcher = None
-        wait_until(lambda: not set(pids_with(str(self.folder))) - loads, "all processes are gone")
+        # A process that ends lets go of its sockets after its memory.
+        wait_until(lambda: all(process_state(pid) in (None, "Z") for pid in killed),
+                   "all processes are gone")
 
     def sweep(self):
         """Kills what is left of the cluster, by pid, and says what it was."""
