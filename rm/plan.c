@@ -130,13 +130,15 @@ static bool is_lost(const struct view *v, const struct message_view *view, uint3
     return roster_certainly_dead(v->roster, server, view->members.incarnation[i]);
 }
 
+/* The view must be stored: a lack is always one of a stored view. */
 static const struct message_view *stored_view(const struct view *v, uint64_t number)
 {
-    for (uint32_t n = 0; n < v->saved->view_count; n++)
-        if (v->saved->views[n].number == number)
-            return &v->saved->views[n];
-    assert(false); /* a lack is one of a stored view */
-    return NULL;
+    uint32_t n = 0;
+
+    while (n < v->saved->view_count && v->saved->views[n].number != number)
+        n++;
+    assert(n < v->saved->view_count);
+    return &v->saved->views[n];
 }
 
 /* Says in words why nobody may lead yet. */

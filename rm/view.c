@@ -573,14 +573,14 @@ static uint32_t donations_of(const struct view *v, node_id donor)
 /* The backup that donates least; the primary has enough to do. Not one that waits for a checkpoint
  * itself, as members do that were taken in for want of others; while those are not there, nothing
  * is committed, and only the primary's state is sure to be as new as it must. */
-static node_id choose_donor(const struct view *v, node_id joiner)
+static node_id choose_donor(const struct view *v, node_id joiner, node_id avoided)
 {
     node_id best = NODE_NONE, primary = current_of(v)->primary;
 
     for (uint32_t i = 0; v->active && i < v->options.server_count; i++) {
         node_id server = NODE_SERVER(i);
 
-        if (is_member_alive(v, i) && server != primary && server != joiner &&
+        if (is_member_alive(v, i) && server != primary && server != joiner && server != avoided &&
             v->donation[i].donor == NODE_NONE &&
             (best == NODE_NONE || donations_of(v, server) < donations_of(v, best)))
             best = server;
@@ -592,6 +592,8 @@ static void hear_donor_wanted(struct view *v, struct instant now, node_id from,
                               const struct message_donor_wanted *m, struct effects *out)
 {
     struct view_donation *donation;
+    node_id avoided = NODE_NONE;
+    uint8_t percent;
 
     if (v->fencing || !is_primary(v, from) || m->number != current_of(v)->number ||
         !roster_is_server(v->roster, m->joiner) || m->joiner == from)
@@ -601,8 +603,18 @@ static void hear_donor_wanted(struct view *v, struct instant now, node_id from,
         is_member_alive(v, node_index(donation->donor)) &&
         instant_since_ms(now, donation->since) < DONOR_AGAIN_MS)
         return;
+    percent = v->roster->server[node_index(m->joiner)].state.join_percent;
+    if (donation->donor != NODE_NONE && donation->incarnation == m->incarnation) {
+        if (percent < 100 && percent != donation->percent) {
+            donation->percent = percent; /* it is coming in */
+            donation->since = now;
+            return;
+        }
+        avoided = donation->donor; /* nothing came of it: the two may not reach each other */
+    }
     donation->donor = NODE_NONE;
-    *donation = (struct view_donation){ choose_donor(v, m->joiner), m->incarnation, now };
+    *donation =
+        (struct view_donation){ choose_donor(v, m->joiner, avoided), m->incarnation, now, percent };
     effects_note(out, "%s is to give %s a checkpoint of index %llu or later",
                  node_name(donation->donor), node_name(m->joiner), (unsigned long long)m->index);
     effects_send(out, donation->donor,

@@ -43,6 +43,7 @@ struct view_donation {
     node_id donor;        /* NODE_NONE: none under way */
     uint64_t incarnation; /* of the joiner */
     struct instant since;
+    uint8_t percent; /* that the joiner had of it when last asked about */
 };
 
 struct view_pause {

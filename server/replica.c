@@ -87,10 +87,18 @@ static void journal_grown(struct replica *r, uint64_t index, uint64_t view)
     r->last_index = index;
     if (!r->options.persistent)
         r->saved_index = index;
-    if (r->whole_at && index >= r->whole_at) {
-        r->whole = true;
-        r->whole_at = 0;
-    }
+}
+
+/* A state that came from elsewhere belongs to our journal once that is known to be the primary's up
+ * to there: until then it may still end in what an older primary never committed. */
+static void become_whole(struct replica *r)
+{
+    if (r->whole_at == 0 || r->verified_index < r->whole_at)
+        return;
+    r->whole = true;
+    if (r->commit_index < r->whole_at)
+        r->commit_index = r->whole_at;
+    r->whole_at = 0;
 }
 
 static void journal_cut(struct replica *r, uint64_t index, struct effects *out)
@@ -327,6 +335,7 @@ static void enter_view(struct replica *r, struct instant now, const struct messa
     r->sync_known = r->forwarding = false;
     r->ack_owed = false;
     r->confirm_ns = 0;
+    r->stamp = 0; /* of another primary's clock */
     r->mark_own = (struct replica_mark){ 0 };
     for (uint32_t i = 0; i < SERVER_COUNT_MAX; i++) {
         struct replica_peer *p = &r->peers[i];
@@ -467,6 +476,29 @@ static void receive_position(struct replica *r, struct instant now, const struct
     }
 }
 
+static uint32_t beat_ms(const struct replica *r)
+{
+    return r->options.lease_ms / 4 ? r->options.lease_ms / 4 : 1;
+}
+
+static bool beat_due(const struct replica *r, struct instant now, const struct replica_peer *p)
+{
+    if (r->role != ROLE_PRIMARY)
+        return r->stamp > p->stamp_sent;
+    /* A read is confirmed by what was sent since it came: once for each peer is enough. */
+    return now.ns >= p->stamp_sent + beat_ms(r) * 1000000ull || p->stamp_sent < r->confirm_ns;
+}
+
+/* The stamp of the next append. One that does not grow asks for no acknowledgement. */
+static uint64_t next_stamp(const struct replica *r, struct instant now, node_id peer)
+{
+    const struct replica_peer *p = &r->peers[node_index(peer)];
+
+    if (r->role != ROLE_PRIMARY)
+        return r->stamp;
+    return p->reset || replica_feeds(r, peer) || beat_due(r, now, p) ? now.ns : p->stamp_sent;
+}
+
 struct message_append replica_feed(const struct replica *r, struct instant now, node_id peer)
 {
     const struct replica_peer *p = &r->peers[node_index(peer)];
@@ -478,7 +510,7 @@ struct message_append replica_feed(const struct replica *r, struct instant now, 
         .prev_view = replica_view_at(r, p->next_index - 1),
         .commit_index = r->commit_index,
         .trim_index = r->trim_index,
-        .stamp = r->role == ROLE_PRIMARY ? now.ns : r->stamp,
+        .stamp = next_stamp(r, now, peer),
         .reset = p->reset,
     };
 }
@@ -486,6 +518,7 @@ struct message_append replica_feed(const struct replica *r, struct instant now, 
 void replica_fed(struct replica *r, struct instant now, node_id peer, uint64_t index)
 {
     struct replica_peer *p = peer_of(r, peer);
+    uint64_t stamp = next_stamp(r, now, peer);
 
     assert(p->fed && index + 1 >= p->next_index && index <= r->last_index);
     if (index >= p->next_index) {
@@ -495,7 +528,7 @@ void replica_fed(struct replica *r, struct instant now, node_id peer, uint64_t i
     p->next_index = index + 1;
     p->reset = false;
     p->commit_sent = r->commit_index;
-    p->stamp_sent = r->role == ROLE_PRIMARY ? now.ns : r->stamp;
+    p->stamp_sent = stamp;
 }
 
 bool replica_feeds(const struct replica *r, node_id peer)
@@ -525,7 +558,7 @@ static void append_records(struct replica *r, const struct message_append *appen
         if (appended == 0 && index <= r->last_index) {
             if (index < r->first_index || replica_view_at(r, index) == header.view)
                 continue;
-            if (r->role == ROLE_JOINER && index <= r->commit_index) {
+            if (index <= r->commit_index) {
                 effects_add(out, EFFECT_END)->text = effects_text(
                     out,
                     "entry %lu is committed here, and the cluster went on without it (its loss was "
@@ -585,7 +618,8 @@ static void receive_append(struct replica *r, struct instant now, const struct m
                            struct effects *out)
 {
     const struct message_append *append = &message->append;
-    bool was_adopted = adopted(r), was_verified = r->verified_index > 0;
+    bool was_adopted = adopted(r);
+    uint64_t verified = r->verified_index;
 
     /* Rule 2. An append of a view we have not heard of is sent again once our position is known. */
     if (append->view != r->view.number || replica_fenced(r) || r->role == ROLE_PRIMARY ||
@@ -604,18 +638,22 @@ static void receive_append(struct replica *r, struct instant now, const struct m
     if (append->prev_index > r->verified_index)
         r->verified_index = append->prev_index;
     append_records(r, append, out);
+    become_whole(r);
     follow_commit(r, append->commit_index, out);
     if (append->trim_index > r->trim_index)
         r->trim_index = append->trim_index;
+    /* An old stamp comes with what needs no answer: the news that entries are committed. */
+    if (append->entries.size || append->reset || append->stamp > r->stamp ||
+        r->verified_index > verified)
+        r->ack_owed = true;
     if (append->stamp > r->stamp)
         r->stamp = append->stamp;
     r->lease_granted = instant_max(r->lease_granted, instant_add_ms(now, r->options.lease_ms));
-    r->ack_owed = true;
     if (!was_adopted && adopted(r))
         feed_next_in_chain(r);
     /* Fed in hope: our position may have come before the feeder was in the view, and only it tells
      * that our state is missing. */
-    if (!was_verified && !r->whole)
+    if (verified == 0 && !r->whole)
         send_position(r, now, message->from, out);
 }
 
@@ -742,7 +780,7 @@ static void receive_ack(struct replica *r, struct instant now, const struct mess
     uint32_t acked = 0;
 
     if (ack->view != r->view.number || replica_fenced(r) || ack->index > r->last_index ||
-        ack->incarnation != p->incarnation)
+        ack->executed_index > r->last_index || ack->incarnation != p->incarnation)
         return;
     p->heard = now;
     while (acked < p->window_count && p->window[acked] <= ack->index)
@@ -903,19 +941,6 @@ void replica_receive(struct replica *r, struct instant now, const struct message
 }
 
 /* Time. */
-
-static uint32_t beat_ms(const struct replica *r)
-{
-    return r->options.lease_ms / 4 ? r->options.lease_ms / 4 : 1;
-}
-
-static bool beat_due(const struct replica *r, struct instant now, const struct replica_peer *p)
-{
-    if (r->role != ROLE_PRIMARY)
-        return r->stamp > p->stamp_sent;
-    /* A read is confirmed by what was sent since it came: once for each peer is enough. */
-    return now.ns >= p->stamp_sent + beat_ms(r) * 1000000ull || p->stamp_sent < r->confirm_ns;
-}
 
 static void tick_feeds(struct replica *r, struct instant now, struct effects *out)
 {
@@ -1141,15 +1166,11 @@ void replica_dropped(struct replica *r, uint64_t first_index)
 void replica_restored(struct replica *r, uint64_t index)
 {
     r->executed_index = index;
-    if (!r->whole) {
+    if (!r->whole)
         r->whole_at = index;
-        if (r->last_index >= index) {
-            r->whole = true;
-            r->whole_at = 0;
-        }
-    }
-    if (r->commit_index < index)
+    else if (r->commit_index < index)
         r->commit_index = index;
+    become_whole(r);
     r->ack_owed = r->role != ROLE_PRIMARY && r->view.number != 0;
 }
 

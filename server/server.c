@@ -201,7 +201,7 @@ struct instant server_deadline(const struct server *s)
     struct instant due = replica_deadline(&s->replica);
 
     /* Work that was only put off for the sake of others. */
-    if (requests_executing(s) && s->reads.count == 0)
+    if (requests_executing(s) && !requests_blocked(s))
         return (struct instant){ 0 };
     if (checkpoints_ready(s))
         return (struct instant){ 0 };

@@ -106,13 +106,22 @@ static void lose_state(struct effects *out, const struct transfer_in *t)
                      (unsigned long)t->begin.index, node_name(t->from));
 }
 
+/* A whole state is coming in from another server that is still there: a second one would only begin
+ * it anew. */
+static bool under_way(const struct server *s, node_id from)
+{
+    const struct transfer_in *t = &s->transfer_in;
+
+    return t->open && t->direct && t->from != from && s->replica.peers[node_index(t->from)].linked;
+}
+
 static void receive_begin(struct server *s, const struct message *message, struct effects *out)
 {
     bool direct;
 
     if (s->transfer_in.applying && s->transfer_in.complete)
         return; /* the sender hears of the one before first */
-    if (!takes(s, message, &direct)) {
+    if (!takes(s, message, &direct) || (direct && under_way(s, message->from))) {
         struct transfer_in refused = { .from = message->from, .begin = message->checkpoint_begin };
 
         transfer_in_answer(&refused, 2, out);

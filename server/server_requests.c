@@ -191,6 +191,11 @@ static bool reads_answer(struct server *s, struct instant now)
     return true;
 }
 
+bool requests_blocked(const struct server *s)
+{
+    return s->reads_blocked;
+}
+
 /* Executing. */
 
 static void answer_entry(struct server *s, const struct journal_record *record)
@@ -236,12 +241,10 @@ void requests_execute(struct server *s, struct instant now)
 {
     uint32_t count = 0;
 
-    if (!reads_answer(s, now))
-        return;
-    while (requests_executing(s) && count++ < EXECUTE_COUNT_MAX) {
+    s->reads_blocked = !reads_answer(s, now);
+    while (!s->reads_blocked && requests_executing(s) && count++ < EXECUTE_COUNT_MAX) {
         execute_next(s);
-        if (s->reads.count && !reads_answer(s, now))
-            return;
+        s->reads_blocked = s->reads.count && !reads_answer(s, now);
     }
 }
 
@@ -297,24 +300,42 @@ static void reads_clear(struct server *s)
     s->reads.position = 0;
 }
 
+/* A set of streams: open addressing, never more than half full. */
+struct stream_set {
+    uint64_t *streams; /* plus one, as 0 is an empty place */
+    uint32_t mask;
+};
+
+static uint64_t *stream_find(const struct stream_set *set, uint32_t stream)
+{
+    uint32_t place = stream * 2654435761u & set->mask;
+
+    while (set->streams[place] && set->streams[place] != stream + 1ull)
+        place = (place + 1) & set->mask;
+    return &set->streams[place];
+}
+
 /* A request that is not in the journal, while a later one of its stream is, cannot take effect in
  * its place any more. */
 static void drop_overtaken(struct server *s)
 {
-    uint8_t *written = memory_zeroed(STREAM_COUNT, 1);
+    struct stream_set written = { .mask = 15 };
     uint32_t place = s->pending.newest;
 
+    while (written.mask < 2 * s->pending.count)
+        written.mask = 2 * written.mask + 1;
+    written.streams = memory_zeroed(written.mask + 1u, sizeof *written.streams);
     while (place != PENDING_NONE) {
         struct pending_request *request = &s->pending.table[place];
-        uint32_t stream = stream_place_of(request->stream);
+        uint64_t *found = stream_find(&written, request->stream);
 
         place = request->older;
         if (request->state == PENDING_JOURNALED)
-            written[stream] = 1;
-        else if (request->state != PENDING_READING && written[stream])
+            *found = request->stream + 1ull;
+        else if (request->state != PENDING_READING && *found)
             complete_text(s, request, OUTCOME_UNKNOWN, "");
     }
-    free(written);
+    free(written.streams);
 }
 
 static void take_own(struct server *s, struct pending_request *request)

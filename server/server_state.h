@@ -27,6 +27,7 @@ struct server {
     struct machine *machine;
     struct pending pending;
     struct read_queue reads;
+    bool reads_blocked; /* the next entry waits for a read that has no leave yet */
     struct transfer_out transfer_out;
     struct transfer_in transfer_in;
 
@@ -64,6 +65,8 @@ void requests_forward(struct server *s, struct instant now, const struct message
 void requests_replies(struct server *s, const struct message *message);
 void requests_tick(struct server *s, struct instant now, struct effects *out);
 bool requests_executing(const struct server *s);
+/* The next entry waits for a read that has no leave yet. */
+bool requests_blocked(const struct server *s);
 
 /* server_disk.c: entries after index are no more; what was handed over of them does not count. */
 void disk_forget(struct server *s, uint64_t index);

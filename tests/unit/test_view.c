@@ -821,7 +821,8 @@ static void test_gfd_away(void **state)
     story(f, "");
 }
 
-/* A backup donates; repeated wishes are harmless, and the next joiner gets another donor. */
+/* A backup donates; repeated wishes are harmless, the next joiner gets another donor, and so does
+ * one that nothing reaches. */
 static void test_donor(void **state)
 {
     struct story *f = *state;
@@ -841,9 +842,10 @@ static void test_donor(void **state)
     wanted.donor_wanted.joiner = S4;
     deliver(f, 6999, S1, wanted);
     story(f, "");
+    /* Nothing came of it: perhaps those two cannot reach each other. */
     deliver(f, 7000, S1, wanted);
-    story(f, "s2 is to give s4 a checkpoint of index 100 or later\n"
-             "send s2: donate number=1 joiner=s4 incarnation=42 index=100\n");
+    story(f, "s3 is to give s4 a checkpoint of index 100 or later\n"
+             "send s3: donate number=1 joiner=s4 incarnation=42 index=100\n");
 }
 
 /* A member that was taken in before it had caught up does not donate to itself. */
