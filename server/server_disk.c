@@ -43,11 +43,16 @@ void server_saved(struct server *s, uint64_t epoch, uint64_t index)
         replica_saved(&s->replica, index);
 }
 
+static uint64_t keep_bytes_min(const struct server *s)
+{
+    return s->options.keep_bytes_min ? s->options.keep_bytes_min : KEEP_BYTES_MIN;
+}
+
 bool disk_keep_due(const struct server *s, struct instant now)
 {
     uint64_t state_bytes;
 
-    if (!s->options.persistent || s->kept_bytes < KEEP_BYTES_MIN ||
+    if (!s->options.persistent || s->kept_bytes < keep_bytes_min(s) ||
         !instant_reached(now, s->keep_due))
         return false;
     state_bytes = machine_checkpoint_bytes_estimated(s->machine, 0);

@@ -36,11 +36,19 @@ static void server_open(struct process *p)
         .journal_bytes_max = o->journal_bytes_max,
         .pending_bytes_max = o->pending_bytes_max,
         .seed = random_next(&p->sim->random),
+        .persistent = p->disk != NULL,
+        .keep_bytes_min = o->keep_bytes_min,
         .reply = sim_clients_reply,
         .context = p,
     };
 
     p->server = server_new(&options, process_clock(p));
+    if (p->disk && !disk_recover(p)) {
+        sim_trace(p->sim, p->node, "has a journal without the state before it: begins anew");
+        server_free(p->server);
+        disk_lose(p);
+        p->server = server_new(&options, process_clock(p));
+    }
     p->core = server_core(p->server);
     p->compared = p->state_index = 0;
     p->status = (struct server_status){ 0 };
@@ -252,6 +260,10 @@ void edge_perform(struct process *p, const struct effect *effect)
     case EFFECT_SPAWN: spawn(p, sim_process(p->sim, effect->node)); break;
     case EFFECT_KILL: signal_send(sim_process(p->sim, effect->node), effect->number); break;
     case EFFECT_STORE: store(p, effect->data); break;
+    case EFFECT_PERSIST:
+    case EFFECT_RESTART:
+    case EFFECT_KEEP:
+    case EFFECT_KEEP_END: disk_perform(p, effect); break;
     case EFFECT_ANSWER:
         sim_trace(p->sim, p->node, "answers: %s: %s", effect->number ? "done" : "refused",
                   effect->text);

@@ -17,14 +17,22 @@ static bool unharmed(const struct process *p, uint64_t incarnation)
            p->paused_until_ns <= p->sim->now_ns;
 }
 
-/* Members of a view that will live on, without one server. */
+/* Whether a life's journal is still to be had: in memory it dies with it, a disk outlives it. */
+static bool remembered(struct sim *sim, node_id server, uint64_t incarnation)
+{
+    const struct process *p = sim_process(sim, server);
+
+    return sim->options.disk ? incarnation > p->disk_lost : unharmed(p, incarnation);
+}
+
+/* Members of a view whose journals are to be had, without one server. */
 static uint32_t members_unharmed(struct sim *sim, const struct message_view *view, node_id without)
 {
     uint32_t count = 0;
 
     for (uint32_t s = 0; s < sim->options.servers; s++)
         if ((view->members.set >> s & 1u) && NODE_SERVER(s) != without &&
-            unharmed(sim_process(sim, NODE_SERVER(s)), view->members.incarnation[s]))
+            remembered(sim, NODE_SERVER(s), view->members.incarnation[s]))
             count++;
     return count;
 }
@@ -36,11 +44,18 @@ bool faults_doom_view(struct sim *sim, const struct message_view *view)
 
 bool sim_can_spare(struct sim *sim, node_id server)
 {
+    return sim->options.disk || sim_can_lose(sim, server);
+}
+
+bool sim_can_lose(struct sim *sim, node_id server)
+{
     for (uint32_t i = 0; i < sim->saved.view_count && sim->saved_any; i++) {
         const struct message_view *view = &sim->saved.views[i];
         uint32_t count = members_unharmed(sim, view, server);
 
-        if (members_has(&view->members, server, sim_process(sim, server)->incarnation) &&
+        if ((view->members.set >> node_index(server) & 1u) &&
+            (sim->options.disk ||
+             members_has(&view->members, server, sim_process(sim, server)->incarnation)) &&
             count < members_count(&view->members) - view->acks + 1)
             return false;
     }
@@ -145,6 +160,15 @@ static void break_link(struct sim *sim)
         sim_break(sim, a, b);
 }
 
+/* A server comes back without anything. */
+static void lose_disk(struct sim *sim, node_id server)
+{
+    if (!sim->options.disk || !sim_can_lose(sim, server))
+        return;
+    sim_crash(sim, server);
+    disk_lose(sim_process(sim, server));
+}
+
 static void fault_do(struct sim *sim, enum fault_kind kind)
 {
     node_id primary = sim_primary(sim);
@@ -177,6 +201,11 @@ static void fault_do(struct sim *sim, enum fault_kind kind)
                     NODE_NONE);
         break;
     case FAULT_HEAL: sim_heal(sim); break;
+    case FAULT_CRASH_ALL:
+        for (uint32_t i = 0; sim->options.disk && i < sim->options.servers; i++)
+            sim_crash(sim, NODE_SERVER(i));
+        break;
+    case FAULT_LOSE_DISK: lose_disk(sim, any_server(sim)); break;
     case FAULT_COUNT: break;
     }
 }

@@ -21,7 +21,9 @@
     X(SWITCHOVER, 2) /* these are no faults, but hard all the same */ \
     X(RESTART, 2)                                                     \
     X(STYLE, 1)                                                       \
-    X(HEAL, 4)
+    X(HEAL, 4)                                                        \
+    X(CRASH_ALL, 1) /* all servers at once; with disks only */        \
+    X(LOSE_DISK, 3) /* of one server, if the others have it all */
 
 enum fault_kind {
 #define X(name, weight) FAULT_##name,

@@ -32,6 +32,7 @@ enum parcel_type {
     PARCEL_LOCAL,   /* of the process's own edge */
     PARCEL_REQUEST, /* of a client */
     PARCEL_FORGET,  /* a client is gone */
+    PARCEL_DISK,    /* the disk has done something */
 };
 
 /* What is on its way to a process. */
@@ -115,6 +116,8 @@ struct process {
     struct detector *detector;
     struct membership *membership;
     struct rm *rm;
+    struct disk *disk;    /* server: over all lives; NULL: journals are in memory */
+    uint64_t disk_lost;   /* incarnations up to here have left nothing */
     struct buffer stored; /* rm: what it stored last, over all lives */
     bool stored_any;
 
@@ -260,6 +263,15 @@ void edge_receive(struct process *process, const struct message *message, struct
 void edge_perform(struct process *process, const struct effect *effect);
 void edge_noted(struct process *process, const struct effect *note);
 void edge_exited(struct process *process, uint8_t signal, uint8_t status);
+
+/* disks.c */
+void disk_init(struct process *process);
+void disk_free(struct process *process);
+void disk_lose(struct process *process);
+void disk_crashed(struct process *process);
+bool disk_recover(struct process *process);
+void disk_perform(struct process *process, const struct effect *effect);
+void disk_done(struct process *process, const struct parcel *parcel, struct effects *out);
 
 /* network.c */
 void network_dial_all(struct process *process);

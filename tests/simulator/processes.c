@@ -96,6 +96,7 @@ void process_free(struct process *p)
     parcels_free(&p->inbox);
     parcels_free(&p->stuck);
     buffer_free(&p->stored);
+    disk_free(p);
 }
 
 /* Sets its next turn, unless an earlier one is set. */
@@ -156,6 +157,7 @@ void process_end(struct process *p, uint8_t signal, uint8_t status)
         if (p->harmed && node_is_server(p->node) && !sim_can_spare(p->sim, p->node))
             p->sim->excused = true;
         edge_close(p);
+        disk_crashed(p);
         network_process_ended(p);
         if (node_is_server(p->node))
             clients_server_ended(p);
@@ -223,6 +225,11 @@ static bool parcel_take(struct process *p, const struct parcel *parcel)
     case PARCEL_FORGET:
         assert(p->sim->effects->count == 0);
         taken = clients_request(p, parcel);
+        carry_out(p, life);
+        break;
+    case PARCEL_DISK:
+        assert(p->sim->effects->count == 0);
+        disk_done(p, parcel, p->sim->effects);
         carry_out(p, life);
         break;
     default: network_take(p, parcel); break;

@@ -190,6 +190,10 @@ void sim_options_drawn(struct sim_options *o, uint64_t seed)
     }
     o->pending_bytes_max = random_below(&r, 4) ? 16u << 20 : 512u << random_below(&r, 4);
     faults_draw(o, &r);
+    o->disk = seed % 2 == 0;
+    o->keep_bytes_min = 4096u << random_below(&r, 6);
+    if (o->disk)
+        o->may_lose = false;
 }
 
 /* The config that such a cluster would have; addresses do not matter. */
@@ -204,7 +208,7 @@ static void config_make(struct config *c, const struct sim_options *o)
     c->replication.propagation = o->propagation;
     c->replication.checkpoint_interval_ms = o->checkpoint_interval_ms;
     c->replication.lease_ms = o->lease_ms;
-    c->journal.storage = STORAGE_MEMORY;
+    c->journal.storage = o->disk ? STORAGE_DISK : STORAGE_MEMORY;
     c->journal.memory_mb_max = 16;
     c->detection.heartbeat_interval_ms = o->heartbeat_interval_ms;
     c->detection.suspect_after_ms = o->suspect_after_ms;
@@ -244,8 +248,11 @@ struct sim *sim_new(const struct sim_options *options)
     process_init(sim, NODE_GFD, GFD_HOST);
     for (uint32_t i = 0; i < options->hosts; i++)
         process_init(sim, NODE_LFD(i), i);
-    for (uint32_t i = 0; i < options->servers; i++)
+    for (uint32_t i = 0; i < options->servers; i++) {
         process_init(sim, NODE_SERVER(i), i % options->hosts);
+        if (options->disk)
+            disk_init(sim_process(sim, NODE_SERVER(i)));
+    }
     sim_after(sim, sim_chance(sim, 10 * MILLISECOND_NS), begin, sim_process(sim, NODE_RM), 0);
     sim_after(sim, sim_chance(sim, 10 * MILLISECOND_NS), begin, sim_process(sim, NODE_GFD), 0);
     for (uint32_t i = 0; i < options->hosts; i++)

@@ -36,11 +36,13 @@ struct sim_options {
     uint32_t keys;
     uint32_t bulk_bytes; /* of large values that plain clients write now and then; 0: none */
     uint64_t journal_bytes_max, pending_bytes_max;
+    bool disk;               /* journals are on disk, else in memory */
+    uint64_t keep_bytes_min; /* journaled between two checkpoints for the disk */
 
     /* Faults, by chance, for faults_ms; 0: none. */
     uint32_t faults_ms;
     uint32_t fault_every_ms;   /* mean time between two */
-    uint32_t fault_weight[16]; /* of each enum fault_kind (faults.h) */
+    uint32_t fault_weight[24]; /* of each enum fault_kind (faults.h) */
     bool may_lose;             /* kills more servers at once than acks allows for, in the end */
 };
 
@@ -98,6 +100,8 @@ void sim_clients_stop(struct sim *sim);                                    /* no
 /* Whether the acknowledged writes survive even if this server dies now, by the rule of elections.
  */
 bool sim_can_spare(struct sim *sim, node_id server);
+/* The same, if what it keeps is lost as well. */
+bool sim_can_lose(struct sim *sim, node_id server);
 
 /* The operator accepts that what was acknowledged is lost: it is not looked for any more. */
 void sim_accept_loss(struct sim *sim);
