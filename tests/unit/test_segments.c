@@ -390,6 +390,27 @@ static void test_torn_or_damaged(void **state)
     assert_true(found.damaged);
 }
 
+/* What lay whole behind the torn place does not come back when that place is written again. */
+static void test_cut_stays_cut(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t end;
+
+    start(f);
+    put_on(f, 1, 1);
+    end = disk_read(f->directory, &f->read).end;
+    f->token = 77;
+    assert_int_equal(disk_write(f->segments, 2, 1, 77, &(struct error){ 0 }), ERROR_NONE);
+    assert_int_equal(disk_write(f->segments, 3, 1, 78, &(struct error){ 0 }), ERROR_NONE);
+    stop(f);
+    overwrite(f, "journal-000000000001", "torn", 4, (off_t)end + 100);
+    start(f);
+    put_on(f, 1, 1); /* just as it was */
+    stop(f);
+    expect_known(f, 0);
+    assert_int_equal(f->known.last, 2);
+}
+
 /* Damage in the last segment is told from a torn tail by the groups behind it. */
 static void test_damage_in_the_last_segment(void **state)
 {
@@ -426,6 +447,7 @@ int main(void)
         test(test_foreign),
         test(test_missing_segment),
         test(test_torn_or_damaged),
+        test(test_cut_stays_cut),
         test(test_damage_in_the_last_segment),
     };
 
