@@ -34,7 +34,7 @@ sources   = $(filter-out %main.c,$(wildcard $(1)/*.c $(1)/services/*.c))
 objects   = $(patsubst %.c,$(BUILD)/%.o,$(call sources,$(1)))
 ARCHIVES  = $(foreach f,$(FOLDERS),$(BUILD)/lib$(f).a)
 BINARIES  = $(addprefix $(BUILD)/bin/,holdfast holdfast-server holdfast-lfd holdfast-gfd \
-              holdfast-rm holdfast-client holdfast-sim)
+              holdfast-rm holdfast-client holdfast-sim holdfast-linearizable)
 UNIT_TESTS = $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/test_*.c))
 EXAMPLES  = $(patsubst %.c,$(BUILD)/%.so,$(wildcard tests/services/*.c))
 C_FILES   = $(wildcard common/*.[ch] server/*.[ch] server/services/*.[ch] lfd/*.[ch] gfd/*.[ch] \
@@ -94,6 +94,11 @@ $(BUILD)/bin/holdfast-sim: $(BUILD)/tests/simulator/main.o $(BUILD)/libsimulator
                            $(BUILD)/libserver.a $(BUILD)/libclient.a $(BUILD)/libcommon.a
 	$(call link)
 
+$(BUILD)/bin/holdfast-linearizable: $(call objects,tests/linearizability) \
+                           $(BUILD)/tests/linearizability/main.o $(BUILD)/libcommon.a
+	$(call link)
+
+$(BUILD)/tests/unit/test_linearizability: $(call objects,tests/linearizability)
 $(BUILD)/tests/unit/test_%: $(BUILD)/tests/unit/test_%.o $(BUILD)/libsimulator.a \
                             $(BUILD)/librm.a $(BUILD)/libgfd.a $(BUILD)/liblfd.a $(BUILD)/libserver.a $(BUILD)/libclient.a $(BUILD)/libcommon.a
 	$(call link,-Wl$(comma)--export-dynamic -lcmocka)
@@ -138,7 +143,7 @@ install: all $(BUILD)/libholdfast.a
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib $(DESTDIR)$(PREFIX)/include/holdfast \
 	    $(DESTDIR)$(PREFIX)/include/holdfast/common $(DESTDIR)$(PREFIX)/include/holdfast/server \
 	    $(DESTDIR)$(PREFIX)/share/holdfast/configs
-	install -m 755 $(filter-out %-sim,$(BINARIES)) $(DESTDIR)$(PREFIX)/bin
+	install -m 755 $(filter-out %-sim %-linearizable,$(BINARIES)) $(DESTDIR)$(PREFIX)/bin
 	install -m 644 client/holdfast.h $(DESTDIR)$(PREFIX)/include
 	install -m 644 $(BUILD)/libholdfast.a $(DESTDIR)$(PREFIX)/lib
 	install -m 644 server/service.h $(DESTDIR)$(PREFIX)/include/holdfast/server

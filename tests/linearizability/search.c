@@ -1,0 +1,535 @@
+/* A configuration is the set of operations placed so far and the value they leave. Calls and
+ * returns of completed operations stand in one list by time, calls of unknown ones in another;
+ * placing an operation takes it out of its list. What may be placed next are the calls before the
+ * first return that is left.
+ *
+ * Choices that need no alternative ("forced"): any order that goes on from here otherwise can be
+ * changed into one that does this first.
+ * - What changes nothing and has the right result.
+ * - A write whose value nobody will see, on a key that is only read and written (`simple`): once
+ *   all reads of the present value that may be placed are, a write must follow, and this one can
+ *   stand directly before it.
+ * - What fits, on a key that only grows (`growing`: appends or positive additions and reads): each
+ *   result says at which level its operation began, and that level never comes again. */
+#include "tests/linearizability/search.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "common/buffer.h"
+#include "common/random.h"
+#include "tests/linearizability/levels.h"
+#include "tests/linearizability/memory.h"
+#include "tests/linearizability/model.h"
+
+struct item {
+    const struct linear_operation *operation;
+    struct memory_print print; /* of its being placed */
+    uint32_t place;            /* in the history */
+    uint32_t value;            /* simple: number of the value that it writes or reads */
+    uint32_t twin;             /* unknown: the same, invoked before this one; else LINEAR_NONE */
+    bool placed;
+};
+
+/* A step back. */
+struct frame {
+    uint32_t item;
+    bool forced;
+    bool blind; /* as it was in the search, as are these */
+    uint32_t value_number;
+    struct linear_value value;
+};
+
+/* A value of a simple key, and how many of the operations not yet placed read and write it. */
+struct known_value {
+    struct linear_value value;
+    uint32_t readers, writers;
+};
+
+/* Circular lists of nodes: 0 is the head of the completed, 1 that of the unknown; 2 + 2 i is the
+ * call of item i, 3 + 2 i its return. */
+struct node {
+    uint32_t previous, next;
+};
+
+enum { HEAD_COMPLETED, HEAD_UNKNOWN, NODE_FIRST };
+
+struct search {
+    uint32_t count;
+    struct item *items; /* by invocation */
+    struct node *nodes;
+    struct frame *frames;
+    uint32_t depth;
+    uint32_t completed_left;
+    struct linear_value value;
+    uint32_t value_number; /* simple: of it */
+    struct memory_print print;
+    bool simple, growing;
+    bool blind; /* the last one placed is an unknown write */
+    struct known_value *values;
+    uint32_t value_count;
+    struct levels levels; /* growing */
+    struct memory memory;
+    uint64_t blocked_ns; /* of the latest return that could not be passed */
+};
+
+static uint32_t call_of(uint32_t item)
+{
+    return NODE_FIRST + 2 * item;
+}
+
+static bool is_return(uint32_t node)
+{
+    return node >= NODE_FIRST && node % 2 == 1;
+}
+
+static uint32_t item_of(uint32_t node)
+{
+    assert(node >= NODE_FIRST);
+    return (node - NODE_FIRST) / 2;
+}
+
+/* ------------------------------------------------------------------ lists */
+
+static void node_append(struct search *s, uint32_t head, uint32_t node)
+{
+    uint32_t last = s->nodes[head].previous;
+
+    s->nodes[node] = (struct node){ .previous = last, .next = head };
+    s->nodes[last].next = node;
+    s->nodes[head].previous = node;
+}
+
+static void node_take(struct search *s, uint32_t node)
+{
+    struct node n = s->nodes[node];
+
+    s->nodes[n.previous].next = n.next;
+    s->nodes[n.next].previous = n.previous;
+}
+
+/* Nodes come back in the opposite order, so that their neighbours are those they had. */
+static void node_return(struct search *s, uint32_t node)
+{
+    struct node n = s->nodes[node];
+
+    s->nodes[n.previous].next = node;
+    s->nodes[n.next].previous = node;
+}
+
+static void lift(struct search *s, uint32_t item)
+{
+    node_take(s, call_of(item));
+    if (!is_unknown(s->items[item].operation))
+        node_take(s, call_of(item) + 1);
+}
+
+static void unlift(struct search *s, uint32_t item)
+{
+    if (!is_unknown(s->items[item].operation))
+        node_return(s, call_of(item) + 1);
+    node_return(s, call_of(item));
+}
+
+/* The return that is next in time; HEAD_COMPLETED when there is none. */
+static uint32_t first_return(const struct search *s)
+{
+    uint32_t node = s->nodes[HEAD_COMPLETED].next;
+
+    while (node != HEAD_COMPLETED && !is_return(node))
+        node = s->nodes[node].next;
+    return node;
+}
+
+struct moment {
+    uint64_t ns;
+    uint32_t node;
+};
+
+/* By time; calls before returns at the same time. */
+static int moment_compare(const void *a, const void *b)
+{
+    const struct moment *x = a, *y = b;
+
+    if (x->ns != y->ns)
+        return x->ns < y->ns ? -1 : 1;
+    if (is_return(x->node) != is_return(y->node))
+        return is_return(x->node) ? 1 : -1;
+    return x->node < y->node ? -1 : x->node > y->node;
+}
+
+static void lists_fill(struct search *s)
+{
+    struct moment *moments = memory_zeroed(2 * (size_t)s->count, sizeof *moments);
+    uint32_t count = 0;
+
+    s->nodes[HEAD_COMPLETED] = (struct node){ HEAD_COMPLETED, HEAD_COMPLETED };
+    s->nodes[HEAD_UNKNOWN] = (struct node){ HEAD_UNKNOWN, HEAD_UNKNOWN };
+    for (uint32_t i = 0; i < s->count; i++) {
+        const struct linear_operation *o = s->items[i].operation;
+
+        moments[count++] = (struct moment){ o->invoked_ns, call_of(i) };
+        if (!is_unknown(o))
+            moments[count++] = (struct moment){ o->returned_ns, call_of(i) + 1 };
+    }
+    qsort(moments, count, sizeof *moments, moment_compare);
+    for (uint32_t i = 0; i < count; i++) {
+        const struct item *item = &s->items[item_of(moments[i].node)];
+
+        node_append(s, is_unknown(item->operation) ? HEAD_UNKNOWN : HEAD_COMPLETED,
+                    moments[i].node);
+    }
+    free(moments);
+}
+
+/* ------------------------------------------------------------------ what is known beforehand */
+
+static bool is_simple(const struct search *s)
+{
+    for (uint32_t i = 0; i < s->count; i++)
+        if (s->items[i].operation->kind > LINEAR_WRITE)
+            return false;
+    return true;
+}
+
+static int value_compare(const void *a, const void *b)
+{
+    struct linear_value x = ((const struct known_value *)a)->value;
+    struct linear_value y = ((const struct known_value *)b)->value;
+
+    if (x.bits != y.bits)
+        return x.bits < y.bits ? -1 : 1;
+    return x.size < y.size ? -1 : x.size > y.size;
+}
+
+static uint32_t value_find(const struct search *s, struct linear_value value)
+{
+    struct known_value key = { .value = value };
+    const struct known_value *found =
+        bsearch(&key, s->values, s->value_count, sizeof *s->values, value_compare);
+
+    assert(found);
+    return (uint32_t)(found - s->values);
+}
+
+static struct linear_value value_of(const struct linear_operation *o)
+{
+    return o->kind == LINEAR_READ ? o->result : o->argument;
+}
+
+static void value_counts(struct search *s, uint32_t item, uint32_t change)
+{
+    const struct item *it = &s->items[item];
+
+    if (it->operation->kind == LINEAR_WRITE)
+        s->values[it->value].writers += change;
+    else if (!is_unknown(it->operation))
+        s->values[it->value].readers += change;
+}
+
+static void values_fill(struct search *s)
+{
+    uint32_t kept = 0;
+
+    s->values[s->value_count++].value = LINEAR_ABSENT;
+    for (uint32_t i = 0; i < s->count; i++)
+        s->values[s->value_count++].value = value_of(s->items[i].operation);
+    qsort(s->values, s->value_count, sizeof *s->values, value_compare);
+    for (uint32_t i = 1; i < s->value_count; i++)
+        if (!value_equal(s->values[i].value, s->values[kept].value))
+            s->values[++kept] = s->values[i];
+    s->value_count = kept + 1;
+    for (uint32_t i = 0; i < s->count; i++) {
+        s->items[i].value = value_find(s, value_of(s->items[i].operation));
+        value_counts(s, i, 1);
+    }
+    s->value_number = value_find(s, s->value);
+}
+
+static int twin_compare(const void *a, const void *b)
+{
+    const struct item *x = *(struct item *const *)a, *y = *(struct item *const *)b;
+    const struct linear_operation *p = x->operation, *q = y->operation;
+
+    if (p->kind != q->kind)
+        return p->kind < q->kind ? -1 : 1;
+    if (p->argument.bits != q->argument.bits)
+        return p->argument.bits < q->argument.bits ? -1 : 1;
+    if (p->argument.size != q->argument.size)
+        return p->argument.size < q->argument.size ? -1 : 1;
+    return x < y ? -1 : x > y;
+}
+
+/* Of unknown operations that are the same, the one invoked first can always go first. */
+static void twins_fill(struct search *s)
+{
+    struct item **unknown = memory_zeroed(s->count, sizeof(struct item *));
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < s->count; i++)
+        if (is_unknown(s->items[i].operation))
+            unknown[count++] = &s->items[i];
+    qsort(unknown, count, sizeof(struct item *), twin_compare);
+    for (uint32_t i = 1; i < count; i++) {
+        const struct linear_operation *o = unknown[i]->operation, *p = unknown[i - 1]->operation;
+
+        if (o->kind == p->kind && value_equal(o->argument, p->argument))
+            unknown[i]->twin = (uint32_t)(unknown[i - 1] - s->items);
+    }
+    free(unknown);
+}
+
+static void search_init(struct search *s, const struct linear_operation *operations,
+                        const uint32_t *order, uint32_t count, uint32_t states_max)
+{
+    struct random random = random_seeded(count);
+
+    *s = (struct search){ .count = count, .value = LINEAR_ABSENT };
+    s->items = memory_zeroed(count, sizeof *s->items);
+    s->nodes = memory_zeroed(NODE_FIRST + 2 * (size_t)count, sizeof *s->nodes);
+    s->frames = memory_zeroed(count, sizeof *s->frames);
+    for (uint32_t i = 0; i < count; i++) {
+        const struct linear_operation *o = &operations[order[i]];
+
+        assert(o->invoked_ns <= o->returned_ns);
+        s->items[i] = (struct item){
+            .operation = o,
+            .print = { random_next(&random), random_next(&random) },
+            .place = order[i],
+            .twin = LINEAR_NONE,
+        };
+        s->completed_left += !is_unknown(o);
+    }
+    lists_fill(s);
+    twins_fill(s);
+    s->simple = is_simple(s);
+    s->growing = !s->simple && levels_apply(operations, order, count);
+    if (s->simple) {
+        s->values = memory_zeroed((size_t)count + 1, sizeof *s->values);
+        values_fill(s);
+    } else if (s->growing) {
+        levels_init(&s->levels, operations, order, count);
+    }
+    memory_init(&s->memory, states_max);
+}
+
+static void search_free(struct search *s)
+{
+    memory_free(&s->memory);
+    levels_free(&s->levels);
+    free(s->values);
+    free(s->frames);
+    free(s->nodes);
+    free(s->items);
+}
+
+/* ------------------------------------------------------------------ placing */
+
+static void place(struct search *s, uint32_t item, bool forced)
+{
+    struct item *it = &s->items[item];
+    bool fits;
+
+    s->frames[s->depth++] = (struct frame){ item, forced, s->blind, s->value_number, s->value };
+    fits = model_step(it->operation, s->value, &s->value);
+    assert(fits);
+    lift(s, item);
+    it->placed = true;
+    s->print.a ^= it->print.a;
+    s->print.b ^= it->print.b;
+    s->completed_left -= !is_unknown(it->operation);
+    s->blind = is_unknown(it->operation) && it->operation->kind == LINEAR_WRITE;
+    if (s->simple) {
+        value_counts(s, item, UINT32_MAX); /* one less */
+        s->value_number = it->value;       /* also of a read: it is the present one */
+    }
+}
+
+/* Takes back the last one; its frame is valid until the next is placed. */
+static const struct frame *take_back(struct search *s)
+{
+    const struct frame *f = &s->frames[--s->depth];
+    struct item *it = &s->items[f->item];
+
+    s->value = f->value;
+    s->value_number = f->value_number;
+    s->blind = f->blind;
+    unlift(s, f->item);
+    it->placed = false;
+    s->print.a ^= it->print.a;
+    s->print.b ^= it->print.b;
+    s->completed_left += !is_unknown(it->operation);
+    if (s->simple)
+        value_counts(s, f->item, 1);
+    return f;
+}
+
+/* ------------------------------------------------------------------ what to place next */
+
+/* The present value must still be read, but all reads that can be placed are, and nobody will write
+ * it again. */
+static bool is_hopeless(const struct search *s)
+{
+    return s->simple && s->values[s->value_number].readers && !s->values[s->value_number].writers;
+}
+
+/* A completed operation that can be placed without looking at alternatives, or LINEAR_NONE. */
+static uint32_t find_forced(const struct search *s)
+{
+    uint32_t other = LINEAR_NONE;
+    struct linear_value next;
+
+    for (uint32_t node = s->nodes[HEAD_COMPLETED].next; !is_return(node);
+         node = s->nodes[node].next) {
+        const struct item *it = &s->items[item_of(node)];
+
+        if (!model_step(it->operation, s->value, &next))
+            continue;
+        if (is_pure(it->operation))
+            return item_of(node);
+        if (s->growing || (s->simple && s->values[it->value].readers == 0))
+            other = item_of(node);
+    }
+    return is_hopeless(s) ? LINEAR_NONE : other;
+}
+
+/* Whether it is any use to place one of unknown outcome here. */
+static bool unknown_helps(const struct search *s, const struct item *it)
+{
+    if (it->twin != LINEAR_NONE && !s->items[it->twin].placed)
+        return false;
+    if (s->simple)
+        return s->values[it->value].readers > 0;
+    return !s->growing || levels_permit(&s->levels, s->value, it->operation);
+}
+
+static bool can_place(const struct search *s, uint32_t item)
+{
+    const struct item *it = &s->items[item];
+    struct linear_value next;
+
+    /* An unknown write that the next write covers need not have happened. */
+    if (s->blind && it->operation->kind == LINEAR_WRITE)
+        return false;
+    if (is_unknown(it->operation) && !unknown_helps(s, it))
+        return false;
+    return model_step(it->operation, s->value, &next);
+}
+
+/* Whether the configuration that follows has not been looked into. */
+static bool is_new(struct search *s, uint32_t item)
+{
+    const struct item *it = &s->items[item];
+    struct memory_print print = { s->print.a ^ it->print.a, s->print.b ^ it->print.b };
+    struct linear_value next;
+    bool blind = is_unknown(it->operation) && it->operation->kind == LINEAR_WRITE;
+    bool fits = model_step(it->operation, s->value, &next);
+
+    assert(fits);
+    return memory_add(&s->memory,
+                      memory_mixed(print, next.bits, next.size ^ (uint64_t)blind << 62));
+}
+
+/* Unknown operations: the latest first, as most happen soon or never. */
+static uint32_t find_unknown(struct search *s, uint32_t after, uint64_t limit_ns)
+{
+    for (uint32_t node = s->nodes[after].previous; node != HEAD_UNKNOWN;
+         node = s->nodes[node].previous)
+        if (s->items[item_of(node)].operation->invoked_ns <= limit_ns &&
+            can_place(s, item_of(node)) && is_new(s, item_of(node)))
+            return item_of(node);
+    return LINEAR_NONE;
+}
+
+/* The next operation to try after the call `after` (HEAD_COMPLETED: from the beginning); completed
+ * ones first, as those must be placed. LINEAR_NONE when all were tried. */
+static uint32_t find_next(struct search *s, uint32_t after)
+{
+    uint32_t limit = first_return(s);
+    uint64_t limit_ns = s->items[item_of(limit)].operation->returned_ns;
+
+    if (after != HEAD_COMPLETED && is_unknown(s->items[item_of(after)].operation))
+        return find_unknown(s, after, limit_ns);
+    for (uint32_t node = s->nodes[after].next; node != limit; node = s->nodes[node].next)
+        if (can_place(s, item_of(node)) && is_new(s, item_of(node)))
+            return item_of(node);
+    return find_unknown(s, HEAD_UNKNOWN, limit_ns);
+}
+
+/* ------------------------------------------------------------------ the search */
+
+/* The last one placed that changed the value. */
+static uint32_t last_maker(const struct search *s)
+{
+    for (uint32_t i = s->depth; i-- > 0;)
+        if (!is_pure(s->items[s->frames[i].item].operation))
+            return s->items[s->frames[i].item].place;
+    return LINEAR_NONE;
+}
+
+/* Keeps how far the way led that got farthest. */
+static void note_stuck(struct search *s, struct search_end *end)
+{
+    const struct item *blocked = &s->items[item_of(first_return(s))];
+
+    if (end->blocked != LINEAR_NONE && blocked->operation->returned_ns <= s->blocked_ns)
+        return;
+    s->blocked_ns = blocked->operation->returned_ns;
+    end->blocked = blocked->place;
+}
+
+/* Goes back to the last choice that had alternatives; the node after which they are looked for, or
+ * LINEAR_NONE. */
+static uint32_t go_back(struct search *s)
+{
+    while (s->depth) {
+        const struct frame *f = take_back(s);
+
+        if (!f->forced)
+            return call_of(f->item);
+    }
+    return LINEAR_NONE;
+}
+
+static enum linear_verdict search_run(struct search *s, struct search_end *end)
+{
+    uint32_t after = HEAD_COMPLETED;
+
+    while (s->completed_left) {
+        uint32_t item = after == HEAD_COMPLETED ? find_forced(s) : LINEAR_NONE;
+        bool forced = item != LINEAR_NONE;
+
+        if (!forced && !is_hopeless(s))
+            item = find_next(s, after);
+        if (memory_is_full(&s->memory))
+            return LINEAR_UNDECIDED;
+        if (item != LINEAR_NONE) {
+            place(s, item, forced);
+            after = HEAD_COMPLETED;
+        } else {
+            note_stuck(s, end);
+            after = go_back(s);
+            if (after == LINEAR_NONE)
+                return LINEAR_NO;
+        }
+    }
+    return LINEAR_YES;
+}
+
+struct search_end search_order(const struct linear_operation *operations, const uint32_t *order,
+                               uint32_t count, uint32_t states_max)
+{
+    struct search search;
+    struct search_end end = { .blocked = LINEAR_NONE, .maker = LINEAR_NONE };
+
+    assert(count >= 1 && count <= LINEAR_COUNT_MAX);
+    search_init(&search, operations, order, count, states_max);
+    end.verdict = search_run(&search, &end);
+    end.states = search.memory.count;
+    if (end.verdict == LINEAR_YES) {
+        end.value = search.value;
+        end.maker = last_maker(&search);
+    }
+    search_free(&search);
+    return end;
+}
