@@ -129,7 +129,7 @@ static void set_may_stop(struct rm *rm, struct instant now)
     uint32_t all = (1u << rm->roster.server_count) - 1u;
 
     if (!current)
-        rm->repair.may_stop = all;
+        rm->repair.may_stop = rm->view.fencing ? 0 : all;
     else
         rm->repair.may_stop = view_settled(&rm->view, now) ? all & ~current->members.set : 0;
 }

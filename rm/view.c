@@ -237,6 +237,8 @@ static bool all_servers_are_here(struct view *v, struct instant now, struct effe
         if (!s->linked || !s->state_known || s->listed != s->link_incarnation)
             missing |= 1u << i;
     }
+    /* One that was ordered to stop may be on its way out: a view of it would wait for the dead. */
+    missing |= v->leaving | v->saved->stopped;
     if (!missing)
         return true;
     if (plan_store_outdated(v))
