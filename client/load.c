@@ -9,6 +9,7 @@
 
 #include "client/holdfast.h"
 #include "client/load_engine.h"
+#include "client/verify_file.h"
 #include "common/resp.h"
 
 #define READ_BACK_DEADLINE_MS 15000u /* a failover while reading back is no failure */
@@ -35,11 +36,10 @@ static bool read_back(struct holdfast *client, const struct verify *v, uint32_t 
     return true;
 }
 
-static void read_all_back(const struct load_options *options, const struct verify *v,
-                          struct load_result *result)
+void load_read_back(const char *servers, const struct verify *v, struct load_result *result)
 {
     struct holdfast_options client_options = {
-        .servers = options->servers,
+        .servers = servers,
         .deadline_ms = READ_BACK_DEADLINE_MS,
     };
     struct holdfast *client = holdfast_open(&client_options, NULL, 0);
@@ -92,11 +92,13 @@ bool load_run(const struct load_options *options, struct load_result *result, st
         return false;
     if (!random_number(&run, error) || (seeded.seed == 0 && !random_number(&seeded.seed, error)))
         return false;
-    if (options->verify)
+    if (load_remembers(options))
         verify_init(&verify, run, options->connections * options->pipeline, options->value_size);
-    done = run_engine(&seeded, &addresses, options->verify ? &verify : NULL, result, error);
+    done = run_engine(&seeded, &addresses, load_remembers(options) ? &verify : NULL, result, error);
+    if (done && options->record[0] != '\0')
+        done = verify_file_write(options->record, &verify, options->once, error) == ERROR_NONE;
     if (done && options->verify)
-        read_all_back(options, &verify, result);
+        load_read_back(options->servers, &verify, result);
     verify_free(&verify);
     return done;
 }
@@ -145,6 +147,46 @@ static int show_usage(void)
     written = write_out(&out);
     buffer_free(&out);
     return written ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+/* Reads back what a load recorded; *result is filled in, unless an error says why not. */
+static enum error_code verify_recorded(const char *servers, const char *path,
+                                       struct load_options *options, struct load_result *result,
+                                       struct error *error)
+{
+    struct verify verify;
+
+    if (verify_file_read(path, &verify, &options->once, error) != ERROR_NONE)
+        return error->code;
+    load_read_back(servers, &verify, result);
+    verify_free(&verify);
+    return ERROR_NONE;
+}
+
+int load_verify_main(const char *servers, int argc, char **argv)
+{
+    struct load_options options = { .verify = true };
+    struct load_result *result;
+    struct buffer out = { 0 };
+    struct error error;
+    bool held = false;
+
+    options.json = argc == 2 && strcmp(argv[0], "--json") == 0;
+    if (argc != 1 + options.json) {
+        (void)fprintf(stderr, "usage: holdfast-client verify [--json] FILE\n");
+        return 2;
+    }
+    result = memory_zeroed(1, sizeof(*result));
+    if (verify_recorded(servers, argv[argc - 1], &options, result, &error) == ERROR_NONE) {
+        result->ok = result->verify.acknowledged;
+        load_report_verify(&options, result, &out);
+        held = load_held(&options, result) && write_out(&out);
+    } else {
+        (void)fprintf(stderr, "holdfast-client: %s\n", error.text);
+    }
+    buffer_free(&out);
+    free(result);
+    return held ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 int load_main(const char *servers, int argc, char **argv)

@@ -36,6 +36,7 @@ struct load_options {
     uint32_t deadline_ms;   /* of a request that is not answered */
     uint32_t try_ms;        /* once: silence of a connection before it moves to the next server */
     bool once, verify, json, series, help;
+    char record[4096]; /* file for what became of the writes; "": none */
     enum load_send_to send_to;
     uint64_t seed; /* 0: from the system */
 };
@@ -73,6 +74,9 @@ enum error_code load_options_parse(struct load_options *options, int argc, char 
                                    struct error *error);
 void load_usage(struct buffer *out);
 
+/* Whether each write is to be known again. */
+bool load_remembers(const struct load_options *options);
+
 /* Runs the load and, when asked to, reads everything back. False and *error when it could not
  * even begin; the result is then not set. result->seconds belongs to the caller. */
 bool load_run(const struct load_options *options, struct load_result *result, struct error *error);
@@ -86,10 +90,18 @@ void load_report(const struct load_options *options, const struct load_result *r
 void load_report_json(const struct load_options *options, const struct load_result *result,
                       struct buffer *out);
 
+/* Only what was read back, in the same form. */
+void load_report_verify(const struct load_options *options, const struct load_result *result,
+                        struct buffer *out);
+
 /* Whether everything that was promised held. */
 bool load_held(const struct load_options *options, const struct load_result *result);
 
-/* The command: parses, runs, reports. servers may be "". Returns the exit status. */
+/* Reads back what became of the writes of an earlier load. */
+void load_read_back(const char *servers, const struct verify *v, struct load_result *result);
+
+/* The commands: parse, run, report. servers may be "" for a load. Return the exit status. */
 int load_main(const char *servers, int argc, char **argv);
+int load_verify_main(const char *servers, int argc, char **argv); /* verify [--json] FILE */
 
 #endif

@@ -37,7 +37,7 @@ struct engine {
     struct load_result *result;
     struct addresses addresses;
     struct random random;
-    struct verify *verify; /* NULL unless options.verify */
+    struct verify *verify; /* NULL unless load_remembers() */
     int epoll, signals;
 
     uint32_t lane_count, link_count, link_wires, wire_count;

@@ -8,6 +8,10 @@
 
 enum option_kind { OPTION_FLAG, OPTION_U32, OPTION_U64, OPTION_REAL, OPTION_SEND_TO, OPTION_TEXT };
 
+#define OPTION_TEXT_SIZE sizeof(((struct load_options *)NULL)->servers)
+_Static_assert(OPTION_TEXT_SIZE == sizeof(((struct load_options *)NULL)->record),
+               "one size for all texts");
+
 struct option_entry {
     const char *name;
     enum option_kind kind;
@@ -33,6 +37,8 @@ static const struct option_entry entries[] = {
     { "--once", OPTION_FLAG, AT(once), 0, 0, NULL, "writes as exactly-once sessions" },
     { "--verify", OPTION_FLAG, AT(verify), 0, 0, NULL,
       "unique writes; read back all that was acknowledged; exit 1 if any is lost or repeated" },
+    { "--record", OPTION_TEXT, AT(record), 0, 0, "FILE",
+      "unique writes; what became of each goes to FILE, for `verify FILE` later" },
     { "--send-to", OPTION_SEND_TO, AT(send_to), 0, 0, "one|all|spread",
       "which servers; default one; all needs --once or --reads 100" },
     { "--deadline-ms", OPTION_U32, AT(deadline_ms), 1, 600000, "MS",
@@ -59,6 +65,11 @@ void load_options_default(struct load_options *options)
         .deadline_ms = 5000,
         .try_ms = 250,
     };
+}
+
+bool load_remembers(const struct load_options *options)
+{
+    return options->verify || options->record[0] != '\0';
 }
 
 void load_usage(struct buffer *out)
@@ -118,10 +129,10 @@ static enum error_code set_value(struct load_options *options, const struct opti
         return set_send_to(field, text, error);
     if (entry->kind != OPTION_TEXT)
         return set_number(field, entry, text, error);
-    if (strlen(text) >= sizeof(options->servers))
-        return error_set(error, ERROR_USAGE, "%s: the list is longer than %zu bytes", entry->name,
-                         sizeof(options->servers) - 1);
-    (void)snprintf(field, sizeof(options->servers), "%s", text);
+    if (strlen(text) >= OPTION_TEXT_SIZE)
+        return error_set(error, ERROR_USAGE, "%s: its value is longer than %zu bytes", entry->name,
+                         OPTION_TEXT_SIZE - 1);
+    (void)snprintf(field, OPTION_TEXT_SIZE, "%s", text);
     return ERROR_NONE;
 }
 
@@ -144,11 +155,12 @@ static enum error_code check_options(struct load_options *options, struct error 
                          "--once needs a session for each of --connections times --pipeline: at "
                          "most %u",
                          LOAD_SESSIONS_MAX);
-    if (options->verify && options->value_size < VERIFY_RECORD_SIZE_MIN)
-        return error_set(error, ERROR_USAGE, "--verify needs a --value-size of at least %u",
+    if (load_remembers(options) && options->value_size < VERIFY_RECORD_SIZE_MIN)
+        return error_set(error, ERROR_USAGE,
+                         "--verify and --record need a --value-size of at least %u",
                          VERIFY_RECORD_SIZE_MIN);
-    if (options->verify && options->requests > VERIFY_WRITES_MAX)
-        return error_set(error, ERROR_USAGE, "--verify remembers at most %u writes",
+    if (load_remembers(options) && options->requests > VERIFY_WRITES_MAX)
+        return error_set(error, ERROR_USAGE, "--verify and --record remember at most %u writes",
                          VERIFY_WRITES_MAX);
     if (options->send_to == LOAD_SEND_ALL && !options->once && options->reads_percent < 100)
         return error_set(error, ERROR_USAGE,

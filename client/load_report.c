@@ -244,10 +244,20 @@ static void json_counts(json_t *object, const struct load_result *r)
     json_object_set_new(object, "lost_connections", json_count(r->lost_connections));
 }
 
+/* And frees the object. */
+static void json_write(json_t *object, struct buffer *out)
+{
+    char *text = json_dumps(object, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+
+    buffer_append_string(out, text ? text : "{}");
+    buffer_append_string(out, "\n");
+    free(text);
+    json_decref(object);
+}
+
 void load_report_json(const struct load_options *o, const struct load_result *r, struct buffer *out)
 {
     json_t *object = json_object();
-    char *text;
 
     json_counts(object, r);
     json_object_set_new(object, "start_monotonic_us", json_count(r->start_ns / 1000u));
@@ -264,9 +274,20 @@ void load_report_json(const struct load_options *o, const struct load_result *r,
     if (o->verify)
         json_object_set_new(object, "verify", json_verify(r));
     json_object_set_new(object, "held", json_boolean(load_held(o, r)));
-    text = json_dumps(object, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
-    buffer_append_string(out, text ? text : "{}");
-    buffer_append_string(out, "\n");
-    free(text);
-    json_decref(object);
+    json_write(object, out);
+}
+
+void load_report_verify(const struct load_options *o, const struct load_result *r,
+                        struct buffer *out)
+{
+    json_t *object;
+
+    if (!o->json) {
+        report_verify(r, out);
+        return;
+    }
+    object = json_object();
+    json_object_set_new(object, "verify", json_verify(r));
+    json_object_set_new(object, "held", json_boolean(load_held(o, r)));
+    json_write(object, out);
 }

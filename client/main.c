@@ -16,7 +16,9 @@
 static const char usage[] =
     "usage: holdfast-client [-c FILE | --servers a:p,b:p] [options] [COMMAND ARG...]\n"
     "       holdfast-client [-c FILE | --servers a:p,b:p] load [--help | options]\n"
+    "       holdfast-client [-c FILE | --servers a:p,b:p] verify [--json] FILE\n"
     "\n"
+    "verify reads back what `load --verify --record FILE` wrote: exit 1 if any of it is lost.\n"
     "Without a command, reads commands from standard input, one to a line.\n"
     "\n"
     "  -c FILE            the cluster's config; default $HOLDFAST_CONFIG\n"
@@ -216,5 +218,7 @@ int main(int argc, char **argv)
         return log_failure(&error);
     if (load)
         return load_main(arguments.servers, argc - 1, argv + 1);
+    if (argc > 0 && strcmp(argv[0], "verify") == 0)
+        return load_verify_main(arguments.servers, argc - 1, argv + 1);
     return run_commands(&arguments, argc, argv);
 }

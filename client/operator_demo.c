@@ -1,4 +1,6 @@
-/* demo: a cluster of its own, a load, a killed primary, and what followed, hop by hop. */
+/* demo: a cluster of its own, a load, a killed primary, and what followed, hop by hop; then every
+ * process killed at once, and what the disks have kept. */
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -22,21 +24,27 @@
 #include "client/operator_timeline.h"
 #include "common/runtime.h"
 
-#define LOAD_RATE       "1000"
-#define LOAD_SECONDS    "5"
-#define KILL_AFTER_MS   2000 /* into the load */
-#define LOAD_END_MS_MAX 20000
-#define WHOLE_MS_MAX    15000u
-#define STOP_MS_MAX     20000u
-#define LOOK_MS         50u
-#define STATUS_MS_MAX   2000u
-#define OUTPUT_MAX      (1u << 20)
+#define LOAD_RATE        "1000"
+#define LOAD_SECONDS     "5"
+#define KILL_AFTER_MS    2000 /* into the load */
+#define LAST_SECONDS     "2"  /* of the load in which everything is killed, half way */
+#define KILL_ALL_MS      1000
+#define CLIENT_WORDS_MAX 16u
+#define LOAD_END_MS_MAX  20000
+#define WHOLE_MS_MAX     15000u
+#define STOP_MS_MAX      20000u
+#define LOOK_MS          50u
+#define STATUS_MS_MAX    2000u
+#define OUTPUT_MAX       (1u << 20)
+#define GONE_MS_MAX      5000u
+#define PROCESSES_MAX    (3u + HOST_COUNT_MAX + SERVER_COUNT_MAX) /* with launcher, gfd and rm */
 
 struct demo {
     struct invocation call; /* with a run directory of its own */
     pid_t launcher;         /* 0: not running */
-    pid_t load;             /* 0: not running */
-    int load_output;
+    pid_t client;           /* the load, or what reads back; 0: not running */
+    int client_output;
+    char records[2][CONFIG_PATH_SIZE]; /* what became of the writes of each load */
     bool colours;
     char victim[NAME_SIZE];
     uint64_t killed_us;
@@ -99,46 +107,66 @@ static bool start_cluster(struct demo *demo)
     return true;
 }
 
-/* The load is holdfast-client in a process of its own, which reports in JSON. */
-static bool start_load(struct demo *demo)
+/* holdfast-client in a process of its own, which reports in JSON. */
+static bool start_client(struct demo *demo, const char *const *words)
 {
     char program[PATH_MAX];
-    const char *const argv[] = { program,     "-c",         demo->call.config.path,
-                                 "load",      "--rate",     LOAD_RATE,
-                                 "--seconds", LOAD_SECONDS, "--connections",
-                                 "10",        "--once",     "--verify",
-                                 "--json",    NULL };
+    const char *argv[CLIENT_WORDS_MAX + 4] = { program, "-c", demo->call.config.path };
     struct error error;
     int ends[2];
 
+    for (size_t i = 0; words[i] != NULL; i++) {
+        assert(i < CLIENT_WORDS_MAX);
+        argv[3 + i] = words[i];
+    }
     if (local_program("holdfast-client", program, sizeof program, &error) != ERROR_NONE)
         return fail(demo, "%s", error.text);
     if (pipe2(ends, O_CLOEXEC) != 0)
         return fail(demo, "cannot make a pipe: %s", strerror(errno));
-    demo->load = fork();
-    if (demo->load == 0) {
+    demo->client = fork();
+    if (demo->client == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         dup2(ends[1], STDOUT_FILENO);
         execv(program, (char *const *)argv);
         _exit(127);
     }
     close(ends[1]);
-    demo->load_output = ends[0];
-    if (demo->load < 0) {
-        demo->load = 0;
-        return fail(demo, "cannot start the load: %s", strerror(errno));
+    if (demo->client_output >= 0)
+        close(demo->client_output);
+    demo->client_output = ends[0];
+    if (demo->client < 0) {
+        demo->client = 0;
+        return fail(demo, "cannot start the client: %s", strerror(errno));
     }
+    return true;
+}
+
+static bool start_load(struct demo *demo)
+{
     say(demo, TABLE_BOLD, "load",
         "%s writes per second for %s s over 10 connections, each write "
         "exactly once",
         LOAD_RATE, LOAD_SECONDS);
-    return true;
+    return start_client(demo, (const char *const[]){ "load", "--rate", LOAD_RATE, "--seconds",
+                                                     LOAD_SECONDS, "--connections", "10", "--once",
+                                                     "--json", "--verify", "--record",
+                                                     demo->records[0], NULL });
+}
+
+/* Writes that are under way when everything ends: what is not answered soon never will be. */
+static bool start_last_load(struct demo *demo)
+{
+    say(demo, TABLE_BOLD, "load", "once more, %s writes per second", LOAD_RATE);
+    return start_client(demo, (const char *const[]){ "load", "--rate", LOAD_RATE, "--seconds",
+                                                     LAST_SECONDS, "--connections", "10", "--once",
+                                                     "--json", "--deadline-ms", "500", "--record",
+                                                     demo->records[1], NULL });
 }
 
 /* Waits; false when the load ended meanwhile, which is too early. */
 static bool let_run(const struct demo *demo, int wait_ms)
 {
-    struct pollfd output = { .fd = demo->load_output, .events = POLLIN };
+    struct pollfd output = { .fd = demo->client_output, .events = POLLIN };
 
     if (poll(&output, 1, wait_ms) > 0)
         return fail(demo, "the load ended before the kill");
@@ -170,11 +198,11 @@ static bool kill_primary(struct demo *demo)
     return true;
 }
 
-/* Reads the load's report to its end. */
+/* Reads the client's report to its end. */
 static json_t *read_report(const struct demo *demo)
 {
     struct instant deadline = instant_add_ms(runtime_now(), LOAD_END_MS_MAX);
-    struct pollfd output = { .fd = demo->load_output, .events = POLLIN };
+    struct pollfd output = { .fd = demo->client_output, .events = POLLIN };
     struct buffer text = { 0 };
     json_t *report = NULL;
     ssize_t got = 1;
@@ -182,7 +210,7 @@ static json_t *read_report(const struct demo *demo)
     while (got > 0 && buffer_size(&text) < OUTPUT_MAX) {
         if (poll(&output, 1, (int)instant_since_ms(deadline, runtime_now())) == 0)
             break;
-        got = read(demo->load_output, buffer_reserve(&text, 4096), 4096);
+        got = read(demo->client_output, buffer_reserve(&text, 4096), 4096);
         if (got > 0)
             buffer_commit(&text, (size_t)got);
         else if (got < 0 && errno == EINTR)
@@ -309,24 +337,136 @@ static bool show_timeline(struct demo *demo)
     return whole || fail(demo, "a hop is missing in the log");
 }
 
-static bool end_load(struct demo *demo, json_t **report, int *status)
+static bool end_client(struct demo *demo, json_t **report, int *status)
 {
     *report = read_report(demo);
     if (*report == NULL)
-        kill(demo->load, SIGKILL);
-    waitpid(demo->load, status, 0);
-    demo->load = 0;
-    return *report != NULL || fail(demo, "the load gave no report");
+        kill(demo->client, SIGKILL);
+    waitpid(demo->client, status, 0);
+    demo->client = 0;
+    return *report != NULL || fail(demo, "the client gave no report");
+}
+
+/* Every process of the cluster, the launcher first and the servers last: nobody is to restart
+ * anybody. */
+static uint32_t find_all(const struct demo *demo, pid_t pids[PROCESSES_MAX])
+{
+    const struct config *config = &demo->call.config;
+    uint32_t count = 0;
+
+    pids[count++] = demo->launcher;
+    for (uint32_t i = 0; i < config->host_count; i++)
+        pids[count++] = local_node_pid(config, NODE_LFD(i));
+    pids[count++] = local_node_pid(config, NODE_RM);
+    pids[count++] = local_node_pid(config, NODE_GFD);
+    for (uint32_t i = 0; i < config->server_count; i++)
+        pids[count++] = local_node_pid(config, NODE_SERVER(i));
+    for (uint32_t i = 0; i < count; i++)
+        if (pids[i] <= 0 || !local_is_holdfast(pids[i]))
+            return 0;
+    return count;
+}
+
+static bool kill_all(struct demo *demo)
+{
+    pid_t pids[PROCESSES_MAX];
+    uint32_t count = find_all(demo, pids);
+    bool gone = true;
+
+    if (count == 0)
+        return fail(demo, "a process of the cluster is missing");
+    for (uint32_t i = 0; i < count; i++)
+        kill(pids[i], SIGKILL);
+    for (uint32_t i = 0; i < count; i++) {
+        gone = local_wait_gone(pids[i], GONE_MS_MAX) && gone;
+        waitpid(pids[i], NULL, WNOHANG);
+    }
+    demo->launcher = 0;
+    say(demo, TABLE_RED, "kill", "SIGKILL to all %" PRIu32 " processes of the cluster at once",
+        count);
+    return gone || fail(demo, "a killed process is still there after %u ms", GONE_MS_MAX);
+}
+
+/* When a primary served again, as the log says. */
+static void say_served(struct demo *demo, uint64_t started_us)
+{
+    const struct timeline_hop *served = &demo->timeline.hops[HOP_SERVING];
+
+    timeline_init(&demo->timeline, "", started_us);
+    read_log(demo);
+    if (served->time_us != 0)
+        say(demo, TABLE_GREEN, "served", "%s serves as primary %.0f ms after the start",
+            served->speaker, (double)(served->time_us - started_us) / 1e3);
+}
+
+struct read_back {
+    uint64_t acknowledged, lost, repeated;
+    bool held;
+};
+
+/* Reads back what the recorded writes came to. */
+static bool read_record(struct demo *demo, const char *record, struct read_back *sum)
+{
+    const json_t *verify;
+    json_t *report;
+    int status = 0;
+
+    if (!start_client(demo, (const char *const[]){ "verify", "--json", record, NULL }) ||
+        !end_client(demo, &report, &status))
+        return false;
+    verify = json_object_get(report, "verify");
+    sum->held = sum->held && status == 0 && json_is_true(json_object_get(report, "held"));
+    sum->acknowledged += count_of(verify, "acknowledged");
+    sum->lost += count_of(verify, "lost");
+    sum->repeated += count_of(verify, "repeated");
+    json_decref(report);
+    return true;
+}
+
+static bool read_all(struct demo *demo, uint64_t expected)
+{
+    struct read_back sum = { .held = true };
+
+    if (!read_record(demo, demo->records[0], &sum) || !read_record(demo, demo->records[1], &sum))
+        return false;
+    sum.held = sum.held && sum.acknowledged == expected;
+    say(demo, sum.held ? TABLE_GREEN : TABLE_RED, "verify",
+        "%" PRIu64 " of the %" PRIu64 " acknowledged writes of both loads are read back: %" PRIu64
+        " lost, %" PRIu64 " done twice",
+        sum.acknowledged - sum.lost, expected, sum.lost, sum.repeated);
+    return sum.held;
+}
+
+/* Everything at once, in the middle of a load, and again from what is on the disks. */
+static bool run_end(struct demo *demo, uint64_t acknowledged)
+{
+    json_t *report = NULL;
+    uint64_t started_us;
+    int status;
+
+    if (!start_last_load(demo) || !let_run(demo, KILL_ALL_MS) || !kill_all(demo) ||
+        !end_client(demo, &report, &status))
+        return false;
+    acknowledged += count_of(report, "ok");
+    say(demo, TABLE_BOLD, "", "%" PRIu64 " writes of this load were acknowledged before that",
+        count_of(report, "ok"));
+    json_decref(report);
+    started_us = runtime_wall_us();
+    if (!start_cluster(demo))
+        return false;
+    say_served(demo, started_us);
+    return read_all(demo, acknowledged);
 }
 
 static bool run_story(struct demo *demo)
 {
     json_t *report = NULL;
+    uint64_t acknowledged;
     int status = 0;
     bool held;
 
     if (!start_cluster(demo) || !start_load(demo) || !let_run(demo, KILL_AFTER_MS) ||
-        !kill_primary(demo) || !end_load(demo, &report, &status))
+        !kill_primary(demo) || !end_client(demo, &report, &status))
         return false;
     timeline_init(&demo->timeline, demo->victim, demo->killed_us);
     held = wait_whole(demo);
@@ -334,8 +474,9 @@ static bool run_story(struct demo *demo)
     note_answer(demo, report);
     held = show_timeline(demo) && held;
     held = judge_load(demo, report, status) && held;
+    acknowledged = count_of(json_object_get(report, "verify"), "acknowledged");
     json_decref(report);
-    return held;
+    return held && run_end(demo, acknowledged);
 }
 
 /* Stops whatever runs; the launcher leaves no process. */
@@ -344,9 +485,9 @@ static bool stop_all(struct demo *demo)
     int status = 0;
     bool stopped;
 
-    if (demo->load > 0) {
-        kill(demo->load, SIGKILL);
-        waitpid(demo->load, NULL, 0);
+    if (demo->client > 0) {
+        kill(demo->client, SIGKILL);
+        waitpid(demo->client, NULL, 0);
     }
     if (demo->launcher == 0)
         return false;
@@ -376,7 +517,7 @@ int operator_demo(const struct invocation *call)
 
     demo->call = *call;
     demo->colours = isatty(STDOUT_FILENO) != 0;
-    demo->load_output = -1;
+    demo->client_output = -1;
     snprintf(run_dir, sizeof run_dir, "%.60s/holdfast-demo-XXXXXX",
              folder != NULL && folder[0] == '/' ? folder : "/tmp");
     if (mkdtemp(run_dir) == NULL) {
@@ -385,16 +526,22 @@ int operator_demo(const struct invocation *call)
         return operator_failure(&error);
     }
     memcpy(demo->call.config.run_dir, run_dir, sizeof run_dir);
+    config_run_path(&demo->call.config, "load-1", demo->records[0]);
+    config_run_path(&demo->call.config, "load-2", demo->records[1]);
+    /* Those whose parents are killed come to us: none stays a zombie. */
+    prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 
     held = run_story(demo);
     held = stop_all(demo) && held;
+    while (waitpid(-1, NULL, WNOHANG) > 0)
+        continue;
     if (held)
         held = nftw(run_dir, remove_one, 8, FTW_DEPTH | FTW_PHYS) == 0;
     else
         say(demo, TABLE_RED, "", "the logs are in %s", run_dir);
     printf("%s\n", held ? "The cluster held." : "The demo failed.");
-    if (demo->load_output >= 0)
-        close(demo->load_output);
+    if (demo->client_output >= 0)
+        close(demo->client_output);
     free(demo);
     return held ? EXIT_SUCCESS : EXIT_FAILURE;
 }
