@@ -122,10 +122,17 @@ enum error_code status_fetch(struct status *status, const struct config *config,
     return code;
 }
 
+/* The rm's last view may name members of which none has come back yet. */
 bool status_is_whole(const struct status *status)
 {
-    return status->view != 0 && status->primary[0] != '\0' && status->server_count > 0 &&
-           status->member_count == status->server_count;
+    for (uint32_t i = 0; i < status->server_count; i++) {
+        const struct status_server *server = &status->servers[i];
+        bool primary = strcmp(server->process.name, status->primary) == 0;
+
+        if (!server->member || strcmp(server->role, primary ? "primary" : "backup") != 0)
+            return false;
+    }
+    return status->view != 0 && status->primary[0] != '\0' && status->server_count > 0;
 }
 
 bool status_needs_operator(const struct status *status)

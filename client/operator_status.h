@@ -44,7 +44,7 @@ enum error_code status_parse(struct status *status, struct bytes json, struct er
 enum error_code status_fetch(struct status *status, const struct config *config, uint32_t wait_ms,
                              struct error *error);
 
-/* Whether every server of the cluster is a member of the view. */
+/* Whether every server of the cluster is a member of the view, and takes its part in it. */
 bool status_is_whole(const struct status *status);
 
 /* Whether only an operator can help: acknowledged writes would be lost. */
