@@ -312,9 +312,20 @@ static void take_more_members(const struct view *v, struct instant now, struct p
             is_paused(v, now, i))
             continue;
         members_put(m, NODE_SERVER(i), v->election.latest[i].incarnation);
-        /* Only the primary can see to it that they get a state. */
-        plan->view.propagation = PROPAGATION_STAR;
     }
+}
+
+/* Only the primary can see to it that a member without a state gets one: such a view is no chain.
+ * One taken in for want of others may lack it still when the next view is made. */
+static void choose_propagation(const struct view *v, struct plan *plan)
+{
+    const struct view_policy *policy = &v->saved->wanted;
+
+    plan->view.propagation = (uint8_t)policy->propagation;
+    for (uint32_t i = 0; i < v->options.server_count; i++)
+        if (in(plan->view.members.set, i) && v->election.latest[i].journal_view == 0 &&
+            !plan->all_equal_empty)
+            plan->view.propagation = PROPAGATION_STAR;
 }
 
 /* An older primary may still be answering reads, unless it is fenced or certainly dead. */
@@ -375,9 +386,9 @@ bool plan_make(const struct view *v, struct instant now, struct plan *plan,
         return false;
     plan->view.primary = leader;
     plan->view.style = (uint8_t)policy->style;
-    plan->view.propagation = (uint8_t)policy->propagation;
     take_members(v, now, plan, leader);
     take_more_members(v, now, plan);
+    choose_propagation(v, plan);
     plan->view.acks = (uint8_t)view_policy_acks(policy, members_count(&plan->view.members));
     plan->view.lease_wait_ms = lease_wait_ms(v, now);
     if (plan_rule(v) == PLAN_ELECTION)
