@@ -24,6 +24,7 @@ int operator_order(const struct invocation *call); /* switchover, start, stop, r
 int operator_recover(const struct invocation *call);
 int operator_fault(const struct invocation *call);
 int operator_demo(const struct invocation *call);
+int operator_journal(const struct invocation *call); /* without the config; 1 also for damage */
 int operator_check(const struct invocation *call);
 
 /* Says an error on stderr, as "holdfast: …", and gives its exit status. */

@@ -8,7 +8,7 @@
 #include "client/operator.h"
 
 /* Options that belong to some verbs only. */
-enum { ALLOW_JSON = 1, ALLOW_FOLLOW = 2, ALLOW_DAEMON = 4, ALLOW_LOSS = 8 };
+enum { ALLOW_JSON = 1, ALLOW_FOLLOW = 2, ALLOW_DAEMON = 4, ALLOW_LOSS = 8, NEEDS_NO_CONFIG = 16 };
 
 struct verb {
     const char *name;
@@ -34,6 +34,8 @@ static const struct verb verbs[] = {
       "go on although acknowledged writes are lost" },
     { "fault", 2, 0, operator_fault, "fault kill|stop|cont NAME",
       "send a signal to a server, lfd (or its host), gfd or rm of this machine" },
+    { "journal", 2, NEEDS_NO_CONFIG, operator_journal, "journal show|check DIR",
+      "what a server keeps in RUN/SERVER; changes nothing; 1: damaged" },
     { "demo", 0, 0, operator_demo, "demo", "kill a primary under load and show what happens" },
     { "check", 0, 0, operator_check, "check", "check the config and exit; so does -n" },
 };
@@ -125,7 +127,8 @@ static const struct verb *parse_verb(int argc, char **argv, const struct argumen
     }
     if (!arguments->check_only &&
         ((arguments->given & ~verb->allowed) != 0 || argc - optind - 1 != verb->words)) {
-        error_set(error, ERROR_USAGE, "usage: holdfast -c FILE %s", verb->usage);
+        error_set(error, ERROR_USAGE, "usage: holdfast %s%s",
+                  verb->allowed & NEEDS_NO_CONFIG ? "" : "-c FILE ", verb->usage);
         return NULL;
     }
     call->verb = verb->name;
@@ -153,6 +156,8 @@ int main(int argc, char **argv)
     verb = parse_verb(argc, argv, &arguments, &call, &error);
     if (verb == NULL)
         return operator_failure(&error);
+    if (verb->allowed & NEEDS_NO_CONFIG)
+        return verb->run(&call);
     if (arguments.path == NULL || arguments.path[0] == '\0') {
         error_set(&error, ERROR_USAGE, "no config file: expected -c FILE or $HOLDFAST_CONFIG");
         return operator_failure(&error);

@@ -8,6 +8,7 @@
 #include "common/log.h"
 #include "common/runtime.h"
 #include "server/client_port.h"
+#include "server/inspect.h"
 #include "server/keeper.h"
 #include "server/persistence.h"
 #include "server/server.h"
@@ -364,6 +365,8 @@ int main(int argc, char **argv)
     struct error error;
     int exit_status = EXIT_SUCCESS;
 
+    if (inspect_asked(argc, argv, &exit_status))
+        return exit_status;
     log_open("server", false);
     if (config_arguments_parse(&arguments, argc, argv, &error) != ERROR_NONE ||
         config_load(&process.config, arguments.path, &error) != ERROR_NONE ||
