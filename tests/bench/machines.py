@@ -29,9 +29,10 @@ def _die_with_parent():
 
 
 def start(argv, log_path):
+    """In a session of its own, as daemons are: some kernels share processors out by session."""
     with open(log_path, "ab") as log:
         return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                preexec_fn=_die_with_parent)
+                                start_new_session=True, preexec_fn=_die_with_parent)
 
 
 def stop(process):
