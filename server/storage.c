@@ -318,6 +318,8 @@ enum error_code storage_open(struct storage **storage, const struct storage_opti
     struct storage *s = memory_zeroed(1, sizeof *s);
 
     s->options = *options;
+    if (s->options.retry_ms == 0)
+        s->options.retry_ms = STORAGE_RETRY_MS;
     s->wake_fd = -1;
     lock_make(s);
     if (names_take(s, error) != ERROR_NONE || wake_make(s, error) != ERROR_NONE ||

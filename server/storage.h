@@ -46,6 +46,7 @@ struct storage_options {
     enum fsync_policy fsync;
     uint32_t fsync_interval_ms;
     uint64_t segment_bytes;    /* 0: SEGMENT_BYTES */
+    uint32_t retry_ms;         /* 0: STORAGE_RETRY_MS */
     const struct files *files; /* its functions are called from several threads */
     struct event_base *base;
     /* All told from the loop; none may call storage_close(). */

@@ -40,7 +40,7 @@ static bool reached(struct timespec at)
 /* Tells the loop, and waits for a while. False when the end comes first. */
 static bool wait_for_room(struct storage *s)
 {
-    struct timespec until = after_ms(now(), STORAGE_RETRY_MS);
+    struct timespec until = after_ms(now(), s->options.retry_ms);
     bool closing;
 
     pthread_mutex_lock(&s->lock);
