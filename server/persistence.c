@@ -102,6 +102,18 @@ static enum error_code begin_anew(struct persistence *p, const struct recovery_r
     return ERROR_NONE;
 }
 
+static enum error_code put_aside_unsound(struct persistence *p,
+                                         const struct recovery_result *result, struct error *error)
+{
+    char where[CONFIG_PATH_SIZE];
+
+    if (storage_set_aside_checkpoints(p->storage, result->unsound, result->unsound_count,
+                                      result->reason, where, error) != ERROR_NONE)
+        return error->code;
+    log_line(NOTE_WARN, "what is damaged is in %s; an older checkpoint is sound", where);
+    return ERROR_NONE;
+}
+
 static void say_recovered(const struct persistence *p, const struct recovery_result *result,
                           struct instant now)
 {
@@ -128,6 +140,8 @@ static enum error_code conclude(struct persistence *p, const struct recovery_res
     bool sound = result->outcome == RECOVERY_SOUND;
 
     if (!sound && begin_anew(p, result, error) != ERROR_NONE)
+        return error->code;
+    if (sound && result->unsound_count > 0 && put_aside_unsound(p, result, error) != ERROR_NONE)
         return error->code;
     if (sound && !p->past.fresh)
         say_recovered(p, result, now);

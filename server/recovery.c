@@ -8,7 +8,7 @@
 
 #include "common/log.h"
 
-#define CHECKPOINTS_MAX                                                      \
+#define RECOVERY_CHECKPOINTS_MAX                                             \
     8u /* tried, newest first; no more than CHECKPOINTS_KEPT are to be there \
         */
 #define MIB ((uint64_t)1024 * 1024)
@@ -19,14 +19,16 @@ struct recovery {
     struct recovery_options options;
     struct server *server;
     enum stage stage;
-    uint64_t indexes[CHECKPOINTS_MAX]; /* of the checkpoints, newest first */
-    uint32_t count, next;              /* next: the one to be tried */
+    uint64_t indexes[RECOVERY_CHECKPOINTS_MAX]; /* of the checkpoints, newest first */
+    uint32_t count, next;                       /* next: the one to be tried */
     struct checkpoint_reader *state;
     struct checkpoint_head head;
     struct segments_reader *journal;
     uint64_t checkpoint_index; /* of the one that is in, 0 if none */
     uint64_t state_bytes;      /* read of the present checkpoint */
     uint64_t state_bytes_total, journal_bytes, journal_bytes_total;
+    uint64_t unsound[RECOVERY_CHECKPOINTS_MAX];
+    uint32_t unsound_count;
     char damage[ERROR_TEXT_SIZE]; /* the first that was met, empty if none */
     struct instant started, said;
 };
@@ -72,8 +74,8 @@ enum error_code recovery_open(struct recovery **recovery, const struct recovery_
     r->options = *options;
     r->server = server;
     r->started = r->said = now;
-    if (checkpoint_list(options->directory, r->indexes, CHECKPOINTS_MAX, &r->count, error) !=
-            ERROR_NONE ||
+    if (checkpoint_list(options->directory, r->indexes, RECOVERY_CHECKPOINTS_MAX, &r->count,
+                        error) != ERROR_NONE ||
         segments_reader_open(&r->journal, &segments, &visitor, error) != ERROR_NONE) {
         free(r);
         return error->code;
@@ -104,9 +106,11 @@ static enum error_code renew(struct recovery *r, struct error *error)
 
 /* ---- The checkpoint ---- */
 
+/* Of the checkpoint at hand. */
 static void note_damage(struct recovery *r, const char *text)
 {
     log_line(NOTE_WARN, "%s", text);
+    r->unsound[r->unsound_count++] = r->indexes[r->next - 1];
     if (!r->damage[0])
         (void)snprintf(r->damage, sizeof r->damage, "%s", text);
 }
@@ -230,15 +234,19 @@ static enum recovery_outcome judge(struct recovery *r, struct recovery_result *r
                        (unsigned long long)result->found.offset, result->found.reason);
         return RECOVERY_DAMAGED;
     }
+    (void)snprintf(result->reason, sizeof result->reason, "%s", r->damage);
+    memcpy(result->unsound, r->unsound, sizeof result->unsound);
+    result->unsound_count = r->unsound_count;
     if (server_recovered(r->server, r->options.intact)) {
         server_status(r->server, r->started, &status);
         result->checkpoint_index = r->checkpoint_index;
         result->last_index = status.journal_index;
         return RECOVERY_SOUND;
     }
-    (void)snprintf(result->reason, sizeof result->reason, "%s",
-                   r->damage[0] ? r->damage : "a join was not finished");
-    return r->damage[0] ? RECOVERY_DAMAGED : RECOVERY_UNFINISHED;
+    if (r->unsound_count > 0)
+        return RECOVERY_DAMAGED;
+    (void)snprintf(result->reason, sizeof result->reason, "a join was not finished");
+    return RECOVERY_UNFINISHED;
 }
 
 static enum error_code journal_step(struct recovery *r, bool *done, struct recovery_result *result,

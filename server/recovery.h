@@ -20,6 +20,8 @@ enum recovery_outcome {
     RECOVERY_DAMAGED,
 };
 
+#define RECOVERY_CHECKPOINTS_MAX 8u /* tried; no more than CHECKPOINTS_KEPT are to be there */
+
 struct recovery_options {
     const char *directory, *cluster, *service;
     const struct files *files;
@@ -37,10 +39,12 @@ struct recovery_progress {
 
 struct recovery_result {
     enum recovery_outcome outcome;
-    struct segments_found found;  /* all zero unless sound */
-    uint64_t checkpoint_index;    /* 0: none */
+    struct segments_found found;                /* all zero unless sound */
+    uint64_t checkpoint_index;                  /* 0: none */
+    uint64_t unsound[RECOVERY_CHECKPOINTS_MAX]; /* checkpoints that are damaged */
+    uint32_t unsound_count;
     uint64_t last_index;          /* of the server's journal now */
-    char reason[ERROR_TEXT_SIZE]; /* unless sound: what is wrong, and where */
+    char reason[ERROR_TEXT_SIZE]; /* of the first damage; unless sound: why not */
 };
 
 struct recovery;

@@ -85,6 +85,10 @@ enum error_code storage_open(struct storage **storage, const struct storage_opti
  * whole that it is not. */
 enum error_code storage_set_aside(struct storage *storage, const char *reason,
                                   char where[CONFIG_PATH_SIZE], struct error *error);
+/* Damaged checkpoints only: what is left is whole without them. */
+enum error_code storage_set_aside_checkpoints(struct storage *storage, const uint64_t *indexes,
+                                              uint32_t count, const char *reason,
+                                              char where[CONFIG_PATH_SIZE], struct error *error);
 enum error_code storage_discard(struct storage *storage, struct error *error);
 
 /* Starts the threads, which write behind what was found; options.started follows. intact: the

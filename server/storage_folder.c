@@ -306,13 +306,12 @@ static enum error_code asides_limit(const struct storage *s, struct error *error
     return ERROR_NONE;
 }
 
-enum error_code storage_set_aside(struct storage *s, const char *reason,
+static enum error_code aside_make(const struct storage *s, const char *reason,
                                   char where[CONFIG_PATH_SIZE], struct error *error)
 {
     char name[64], text[TEXT_FILE_SIZE];
     struct timespec now;
 
-    assert(!s->running);
     clock_gettime(CLOCK_REALTIME, &now);
     files_name(name, sizeof name, ASIDE,
                (uint64_t)now.tv_sec * 1000000u + (uint64_t)now.tv_nsec / 1000u, "");
@@ -323,7 +322,31 @@ enum error_code storage_set_aside(struct storage *s, const char *reason,
         return error->code;
     if (mkdir(where, 0700) != 0)
         return error_system(error, "cannot make the folder %s", where);
-    if (text_file_write(s->options.files, where, "reason", text, error) != ERROR_NONE)
+    return text_file_write(s->options.files, where, "reason", text, error);
+}
+
+enum error_code storage_set_aside(struct storage *s, const char *reason,
+                                  char where[CONFIG_PATH_SIZE], struct error *error)
+{
+    assert(!s->running);
+    if (aside_make(s, reason, where, error) != ERROR_NONE)
         return error->code;
     return put_away_everything(s, where, error);
+}
+
+enum error_code storage_set_aside_checkpoints(struct storage *s, const uint64_t *indexes,
+                                              uint32_t count, const char *reason,
+                                              char where[CONFIG_PATH_SIZE], struct error *error)
+{
+    char path[PATH_MAX];
+
+    assert(!s->running);
+    if (aside_make(s, reason, where, error) != ERROR_NONE)
+        return error->code;
+    for (uint32_t i = 0; i < count; i++) {
+        checkpoint_path(s->directory, indexes[i], path, sizeof path);
+        if (put_away(s, strrchr(path, '/') + 1, where, error) != ERROR_NONE)
+            return error->code;
+    }
+    return files_sync_folder(s->options.files, s->directory, error);
 }

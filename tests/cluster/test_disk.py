@@ -3,6 +3,7 @@
 are lost, damaged, full, or somebody else's."""
 
 import pathlib
+import re
 import shutil
 import subprocess
 
@@ -191,17 +192,47 @@ def test_damage_in_the_middle():
         write(c)
         c.crash()
         path = journal_of(c, "s2")
-        with open(path, "r+b") as file:
-            file.seek(4096 + 10000)
-            byte = file.read(1)
-            file.seek(4096 + 10000)
-            file.write(bytes([byte[0] ^ 4]))
+        flip(path, 4096 + 10000)
         up_again(c)
         read_back(c)
         c.wait_log(rf"s2: damaged: \S*{path.name}, offset \d+: ")
         aside = list((c.run_dir / "s2").glob("aside-*"))
         assert len(aside) == 1, aside
         assert (aside[0] / path.name).exists() and (aside[0] / "reason").exists(), aside
+
+
+def checkpoints_of(c, name):
+    return sorted((c.run_dir / name).glob("checkpoint-" + "[0-9]" * 12))
+
+
+def flip(path, at):
+    with open(path, "r+b") as file:
+        file.seek(at)
+        byte = file.read(1)
+        file.seek(at)
+        file.write(bytes([byte[0] ^ 4]))
+
+
+def test_damaged_checkpoints():
+    """The newest checkpoint damaged: the older one is taken; both damaged: joined anew"""
+    with disk_cluster() as c:
+        number = 0
+        while not all(len(checkpoints_of(c, name)) == 2 for name in c.servers):
+            write(c, f"round{number}-", count=400, size=100000)
+            number += 1
+            assert number < 20, "no checkpoints are written"
+        c.wait_same()
+        c.crash()
+        flip(checkpoints_of(c, "s1")[-1], 5000000)
+        for path in checkpoints_of(c, "s2"):
+            flip(path, 5000000)
+        up_again(c)
+        assert re.search(r"s1: \S*checkpoint-\d+ is damaged at offset \d+", c.log()), c.log()
+        c.wait_log("s1: what is damaged is in .*aside-.*; an older checkpoint is sound")
+        c.wait_log("s2: damaged: .*checkpoint-")
+        assert "s1: damaged: " not in c.log(), c.log()
+        for i in range(number):
+            read_back(c, f"round{i}-", count=400, size=100000)
 
 
 def test_torn_tail():

@@ -594,6 +594,32 @@ static void test_role(void **state)
     hear(c, "*5\r\n$5\r\nslave\r\n$0\r\n\r\n:0\r\n$10\r\nconnecting\r\n:41\r\n");
 }
 
+/* A server that reads its disk says so, and how far it is; nothing that needs it is taken. */
+static void test_loading(void **state)
+{
+    struct fixture *f = *state;
+    struct connection *c = client(f);
+
+    f->clients->loading = true;
+    f->clients->load.bytes_total = 200;
+    f->clients->load.bytes = 50;
+    f->clients->load.percent = 25;
+    f->clients->load.left_ms = 1500;
+    say(c, "SET a 1\r\nPING\r\nONCE 1 1 SET a 1\r\nMULTI\r\nECHO yes\r\n");
+    hear(c, "-LOADING holdfast is loading its data\r\n"
+            "-LOADING holdfast is loading its data\r\n"
+            "-LOADING holdfast is loading its data\r\n"
+            "-LOADING holdfast is loading its data\r\n"
+            "$3\r\nyes\r\n");
+    say(c, "INFO persistence\r\n");
+    hear(c, "$123\r\n# Persistence\r\nloading:1\r\nloading_total_bytes:200\r\n"
+            "loading_loaded_bytes:50\r\nloading_loaded_perc:25\r\nloading_eta_seconds:2\r\n\r\n");
+    assert_int_equal(f->count, 0);
+    f->clients->loading = false;
+    say(c, "PING\r\nINFO persistence\r\n");
+    hear(c, "+PONG\r\n$26\r\n# Persistence\r\nloading:0\r\n\r\n");
+}
+
 static void test_info(void **state)
 {
     struct fixture *f = *state;
@@ -721,6 +747,7 @@ int main(void)
         TEST(test_kill),
         TEST(test_names),
         TEST(test_role),
+        TEST(test_loading),
         TEST(test_info),
         TEST(test_config_and_command),
         TEST(test_connection_limit),
