@@ -87,7 +87,8 @@ $(BUILD)/bin/holdfast-rm: $(BUILD)/rm/main.o $(BUILD)/librm.a $(BUILD)/libcommon
 	$(call link)
 $(BUILD)/bin/holdfast-client: $(BUILD)/client/main.o $(BUILD)/libclient.a $(BUILD)/libcommon.a
 	$(call link,-ledit)
-$(BUILD)/bin/holdfast: $(BUILD)/client/operator_main.o $(BUILD)/libclient.a $(BUILD)/libcommon.a
+$(BUILD)/bin/holdfast: $(BUILD)/client/operator_main.o $(BUILD)/libclient.a $(BUILD)/libserver.a \
+                       $(BUILD)/libcommon.a
 	$(call link)
 $(BUILD)/bin/holdfast-sim: $(BUILD)/tests/simulator/main.o $(BUILD)/libsimulator.a \
                            $(BUILD)/librm.a $(BUILD)/libgfd.a $(BUILD)/liblfd.a \

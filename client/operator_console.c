@@ -65,28 +65,42 @@ static int dial(const struct addrinfo *addresses, struct instant deadline)
     return -1;
 }
 
-enum error_code console_open(struct console *console, const struct config *config, uint32_t wait_ms,
-                             struct error *error)
+static enum error_code open_at(struct console *console, const char *who, const char *address,
+                               uint16_t port, uint32_t wait_ms, struct error *error)
 {
     struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV };
     struct addrinfo *addresses = NULL;
-    char port[8];
+    char service[8];
     int failure;
 
     *console = (struct console){ .fd = -1 };
-    snprintf(console->address, sizeof console->address, "%s:%u", config->rm.address,
-             (unsigned)config->rm.console_port);
-    snprintf(port, sizeof port, "%u", (unsigned)config->rm.console_port);
-    failure = getaddrinfo(config->rm.address, port, &hints, &addresses);
+    snprintf(console->who, sizeof console->who, "%s", who);
+    snprintf(console->address, sizeof console->address, "%s:%u", address, (unsigned)port);
+    snprintf(service, sizeof service, "%u", (unsigned)port);
+    failure = getaddrinfo(address, service, &hints, &addresses);
     if (failure != 0)
-        return error_set(error, ERROR_SYSTEM, "cannot resolve the rm's address %s: %s",
-                         config->rm.address, gai_strerror(failure));
+        return error_set(error, ERROR_SYSTEM, "cannot resolve the address of %s, %s: %s", who,
+                         address, gai_strerror(failure));
     console->fd = dial(addresses, instant_add_ms(runtime_now(), wait_ms));
     freeaddrinfo(addresses);
     if (console->fd < 0)
-        return error_system(error, "cannot reach the rm of cluster %s at %s", config->cluster,
-                            console->address);
+        return error_system(error, "cannot reach %s at %s", who, console->address);
     return ERROR_NONE;
+}
+
+enum error_code console_open(struct console *console, const struct config *config, uint32_t wait_ms,
+                             struct error *error)
+{
+    char who[NAME_SIZE + sizeof "the rm of cluster "];
+
+    snprintf(who, sizeof who, "the rm of cluster %s", config->cluster);
+    return open_at(console, who, config->rm.address, config->rm.console_port, wait_ms, error);
+}
+
+enum error_code console_open_server(struct console *console, const struct config_server *server,
+                                    uint32_t wait_ms, struct error *error)
+{
+    return open_at(console, server->name, server->address, server->client_port, wait_ms, error);
 }
 
 void console_close(struct console *console)
@@ -116,7 +130,7 @@ enum error_code console_send(struct console *console, uint32_t count, const char
         else if (errno == EAGAIN && wait_for(console->fd, POLLOUT, deadline))
             continue;
         else if (errno != EINTR)
-            code = error_system(error, "cannot send to the rm at %s", console->address);
+            code = error_system(error, "cannot send to %s at %s", console->who, console->address);
     }
     buffer_free(&out);
     return code;
@@ -129,10 +143,10 @@ static enum error_code read_more(struct console *console, struct instant deadlin
     ssize_t got;
 
     if (buffer_size(&console->in) > CONSOLE_REPLY_MAX)
-        return error_set(error, ERROR_LIMIT, "the rm's reply has more than %u bytes",
+        return error_set(error, ERROR_LIMIT, "the reply of %s has more than %u bytes", console->who,
                          CONSOLE_REPLY_MAX);
     if (!wait_for(console->fd, POLLIN, deadline))
-        return error_system(error, "no reply of the rm at %s", console->address);
+        return error_system(error, "no reply of %s at %s", console->who, console->address);
     got = recv(console->fd, buffer_reserve(&console->in, READ_BYTES), READ_BYTES, 0);
     if (got > 0) {
         buffer_commit(&console->in, (size_t)got);
@@ -142,7 +156,7 @@ static enum error_code read_more(struct console *console, struct instant deadlin
         return ERROR_NONE;
     if (got == 0)
         errno = ECONNRESET;
-    return error_system(error, "the rm at %s is gone", console->address);
+    return error_system(error, "%s at %s is gone", console->who, console->address);
 }
 
 /* "ERR no such server" as an operator reads it: without the word that programs look at. */

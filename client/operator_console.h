@@ -1,4 +1,4 @@
-/* operator_console - a connection to the rm's console port, which speaks RESP. */
+/* operator_console - a connection to the rm's console port, or to a server, which speak RESP. */
 #ifndef HOLDFAST_CLIENT_OPERATOR_CONSOLE_H
 #define HOLDFAST_CLIENT_OPERATOR_CONSOLE_H
 
@@ -10,7 +10,8 @@
 #define CONSOLE_REPLY_MAX      (16u << 20)
 
 struct console {
-    int fd; /* -1 when closed */
+    int fd;                   /* -1 when closed */
+    char who[NAME_SIZE + 20]; /* "the rm", or the server */
     char address[CONFIG_ADDRESS_SIZE + 8];
     struct buffer in;
     size_t taken; /* bytes of the last reply, at the front of in */
@@ -19,6 +20,9 @@ struct console {
 /* Connects within wait_ms. */
 enum error_code console_open(struct console *console, const struct config *config, uint32_t wait_ms,
                              struct error *error);
+/* The same to the client port of a server. */
+enum error_code console_open_server(struct console *console, const struct config_server *server,
+                                    uint32_t wait_ms, struct error *error);
 void console_close(struct console *console);
 
 /* Sends one command. */

@@ -223,6 +223,7 @@ static bool handle_reset(struct connection *c, uint32_t argc, const struct bytes
     if (!connection_barrier(c))
         return false;
     transaction_free(c);
+    checkpoint_forget(c);
     name_keep(&c->name, bytes_of(NULL, 0));
     c->resp3 = c->stale = c->no_evict = c->no_touch = false;
     c->reply_off = c->reply_skip = c->reply_skip_next = false;
@@ -575,6 +576,8 @@ bool handle_client(struct connection *c, uint32_t argc, const struct bytes *argv
 static const struct own_command own_commands[] = {
     { "auth", -2, OWN_FAST | OWN_LOADING, "connection", "Authenticates the connection.",
       handle_auth },
+    { "checkpoint", 3, 0, "server", "Saves a checkpoint on this server's disk, and reads it out.",
+      handle_checkpoint },
     { "client", -2, OWN_UNPAUSED | OWN_LOADING, "connection",
       "Shows and changes client connections.", handle_client },
     { "command", -1, OWN_UNPAUSED | OWN_QUEUED | OWN_LOADING, "server",

@@ -21,6 +21,8 @@
 #define CLIENT_BUFFER_BYTES_KEPT ((size_t)1024) /* of an output that is empty */
 #define CLIENT_READ_BYTES        ((size_t)64 * 1024)
 #define CLIENT_READ_BYTES_MAX    ((size_t)1024 * 1024) /* of a large command, in one read */
+#define CHECKPOINTS_OPEN_MAX     4u                    /* connections that read one */
+#define CHECKPOINT_READ_BYTES    ((size_t)256 * 1024)  /* of it, at a time */
 
 /* Version of Redis whose commands and replies are spoken here; clients choose by it. */
 #define REDIS_VERSION    "7.0.15"
@@ -39,6 +41,8 @@ struct clients_options {
     bool (*accepts)(void *context);
     void (*status)(void *context, struct server_status *status);
     void (*info)(void *context, struct buffer *out); /* the service's lines for INFO */
+    bool (*keep)(void *context, uint64_t index);     /* server_keep() */
+    const char *checkpoints; /* the folder they are in; NULL, and no keep(): in memory only */
     void *context;
 };
 
@@ -93,7 +97,8 @@ struct connection {
     bool in_dirty;   /* is in the list of those to look at, at the end of the turn */
     struct connection *next_dirty;
     struct connection *next_blocked, *previous_blocked;
-    struct transaction *transaction; /* of MULTI or WATCH; NULL without */
+    struct transaction *transaction;    /* of MULTI or WATCH; NULL without */
+    struct checkpoint_open *checkpoint; /* of CHECKPOINT OPEN; NULL without */
     struct buffer *capture; /* takes the replies of commands queued by MULTI; NULL otherwise */
     char *name, *library_name, *library_version; /* NULL when not set */
 
@@ -129,6 +134,7 @@ struct clients {
     struct buffer reply;                /* in making */
     struct buffer packed;               /* request in making */
     uint64_t input_bytes, output_bytes; /* of all connections */
+    uint32_t checkpoints_open;          /* at most CHECKPOINTS_OPEN_MAX */
     struct {
         uint64_t connections, commands, rejected, errors, input, output, cut;
     } total;
@@ -240,6 +246,8 @@ bool handle_client(struct connection *c, uint32_t argc, const struct bytes *argv
 bool handle_info(struct connection *c, uint32_t argc, const struct bytes *argv);
 bool handle_role(struct connection *c, uint32_t argc, const struct bytes *argv);
 bool handle_config(struct connection *c, uint32_t argc, const struct bytes *argv);
+bool handle_checkpoint(struct connection *c, uint32_t argc, const struct bytes *argv);
+void checkpoint_forget(struct connection *c); /* closes what CHECKPOINT OPEN opened */
 bool handle_command(struct connection *c, uint32_t argc, const struct bytes *argv);
 
 bool handle_multi(struct connection *c, uint32_t argc, const struct bytes *argv);

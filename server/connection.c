@@ -758,6 +758,7 @@ void connection_free(struct connection *c)
     clients->free = c->place;
     clients->count--;
     transaction_free(c);
+    checkpoint_forget(c);
     buffer_free(&c->in);
     buffer_free(&c->out);
     resp_command_reader_free(&c->reader);

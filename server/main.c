@@ -21,6 +21,7 @@ struct process {
     node_id self;
     const struct config_server *own; /* our entry in the config */
     struct server_options server_options;
+    char folder[CONFIG_PATH_SIZE]; /* of what it keeps on disk */
     struct server *server;
     struct runtime *runtime;
     struct client_port *port;
@@ -119,6 +120,13 @@ static void info(void *context, struct buffer *out)
     machine_info(server_machine(p->server), out);
 }
 
+static bool keep(void *context, uint64_t index)
+{
+    struct process *p = context;
+
+    return server_keep(p->server, index);
+}
+
 static void reply(void *context, uint64_t client, enum outcome outcome, struct bytes text)
 {
     struct process *p = context;
@@ -202,6 +210,7 @@ static enum error_code open_server(struct process *p, uint64_t incarnation, stru
         .reply = reply,
         .context = p,
     };
+    config_run_path(config, node_name(p->self), p->folder);
     p->server_options.service = service_find(config->service.name, error);
     if (!p->server_options.service)
         return error->code;
@@ -317,6 +326,8 @@ static enum error_code open_clients(struct process *p, struct error *error)
                      .accepts = accepts,
                      .status = status,
                      .info = info,
+                     .keep = keep,
+                     .checkpoints = p->server_options.persistent ? p->folder : NULL,
                      .context = p },
         .runtime = p->runtime,
         .address = p->own->address,

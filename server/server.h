@@ -68,6 +68,9 @@ void server_saved(struct server *server, uint64_t epoch, uint64_t index);
 void server_slice_kept(struct server *server, struct instant now, struct effects *out);
 void server_checkpoint_kept(struct server *server, struct instant now, bool done,
                             struct effects *out);
+/* Wants a checkpoint of entry index or a later one on the disk soon; harmless to repeat. False: the
+ * journal has no such entry, or there is no disk. */
+bool server_keep(struct server *server, uint64_t index);
 /* The disk is full: the server asks to be left out of the view until there is room. */
 void server_disk_full(struct server *server, bool full);
 

@@ -58,6 +58,8 @@ static void begin_keep(struct server *s, struct instant now, struct effects *out
         machine_index(s->machine) + 1 < s->replica.first_index)
         return;
     s->kept_bytes = 0;
+    if (machine_index(s->machine) >= s->keep_wanted)
+        s->keep_wanted = 0;
     s->keep_due = instant_add_ms(now, s->options.checkpoint_interval_ms);
     transfer_out_keep(&s->transfer_out, now, s->machine, s->replica.view.number, index_view(s),
                       out);

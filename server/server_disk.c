@@ -48,10 +48,23 @@ static uint64_t keep_bytes_min(const struct server *s)
     return s->options.keep_bytes_min ? s->options.keep_bytes_min : KEEP_BYTES_MIN;
 }
 
+bool server_keep(struct server *s, uint64_t index)
+{
+    if (!s->options.persistent || index > s->journal.last)
+        return false;
+    if (transfer_out_keeps(&s->transfer_out) && s->transfer_out.index >= index)
+        return true; /* it is on its way */
+    if (index > s->keep_wanted)
+        s->keep_wanted = index;
+    return true;
+}
+
 bool disk_keep_due(const struct server *s, struct instant now)
 {
     uint64_t state_bytes;
 
+    if (s->keep_wanted && machine_index(s->machine) >= s->keep_wanted)
+        return true;
     if (!s->options.persistent || s->kept_bytes < keep_bytes_min(s) ||
         !instant_reached(now, s->keep_due))
         return false;

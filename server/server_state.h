@@ -46,6 +46,7 @@ struct server {
     uint64_t epoch;             /* of the journal's tail: grows when some of it is dropped */
     uint64_t kept_bytes;        /* handed over since the last checkpoint for the disk */
     struct instant keep_due;    /* no other one before */
+    uint64_t keep_wanted;       /* one of this entry or a later one, at once; 0: none */
     struct effects inner;       /* what the replica core wants */
 };
 

@@ -15,6 +15,11 @@ static bool goes_to_disk(const struct transfer_out *t)
     return t->self != NODE_NONE && (t->receivers >> node_index(t->self) & 1u);
 }
 
+bool transfer_out_keeps(const struct transfer_out *t)
+{
+    return transfer_out_busy(t) && goes_to_disk(t);
+}
+
 void transfer_out_abort(struct transfer_out *t, struct machine *machine, struct effects *out)
 {
     if (t->open)

@@ -68,6 +68,7 @@ void transfer_out_slice_kept(struct transfer_out *t, struct instant now);
 void transfer_out_kept(struct transfer_out *t);
 void transfer_out_tick(struct transfer_out *t, struct instant now, struct machine *machine,
                        struct effects *out);
+bool transfer_out_keeps(const struct transfer_out *t); /* busy for this server's own disk */
 bool transfer_out_busy(const struct transfer_out *t);  /* open, or being installed */
 bool transfer_out_ready(const struct transfer_out *t); /* tick has a slice to send now */
 
