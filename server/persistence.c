@@ -194,20 +194,6 @@ void persistence_progress(const struct persistence *p, struct instant now,
 
 /* ---- What the core wants ---- */
 
-/* The journal begins the view of which this life is a member: it lacks nothing that counts, once
- * that is saved. What is acknowledged in the view is saved later. */
-static void look_whether_complete(struct persistence *p)
-{
-    struct server_status status;
-
-    if (storage_is_complete(p->storage))
-        return;
-    server_status(p->server, runtime_turn_now(p->options.runtime), &status);
-    if ((status.role == ROLE_PRIMARY || status.role == ROLE_BACKUP) &&
-        status.journal_view == status.view)
-        storage_complete(p->storage);
-}
-
 static void persist(struct persistence *p)
 {
     uint64_t epoch, index;
@@ -216,7 +202,8 @@ static void persist(struct persistence *p)
 
     while (server_persist_next(p->server, &epoch, &index, &piece, &owner))
         storage_persist(p->storage, epoch, index, piece, owner);
-    look_whether_complete(p);
+    if (server_complete(p->server))
+        storage_complete(p->storage);
 }
 
 static void restart(struct persistence *p, uint64_t index)

@@ -64,6 +64,11 @@ void server_forget(struct server *server, uint64_t client);
 bool server_persist_next(struct server *server, uint64_t *epoch, uint64_t *index,
                          struct bytes *piece, struct block **owner);
 void server_saved(struct server *server, uint64_t epoch, uint64_t index);
+/* Whether the journal, once all that was handed over is saved, lacks nothing that this server
+ * acknowledged in any life: it holds the beginning of a view that has this life as a member. The
+ * disk must know of it before it says server_saved(), and forget it before a RESTART: the next life
+ * is intact only then. */
+bool server_complete(const struct server *server);
 /* A slice of the checkpoint being kept is written; the whole is safe, or (done false) given up. */
 void server_slice_kept(struct server *server, struct instant now, struct effects *out);
 void server_checkpoint_kept(struct server *server, struct instant now, bool done,

@@ -59,6 +59,14 @@ bool server_keep(struct server *s, uint64_t index)
     return true;
 }
 
+bool server_complete(const struct server *s)
+{
+    const struct replica *r = &s->replica;
+
+    return (r->role == ROLE_PRIMARY || r->role == ROLE_BACKUP) &&
+           replica_journal_view(r) == r->view.number;
+}
+
 bool disk_keep_due(const struct server *s, struct instant now)
 {
     uint64_t state_bytes;

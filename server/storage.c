@@ -154,11 +154,6 @@ void storage_complete(struct storage *s)
     storage_jobs_add(&s->turn, &(struct storage_job){ .kind = JOB_COMPLETE });
 }
 
-bool storage_is_complete(const struct storage *s)
-{
-    return s->complete;
-}
-
 void storage_flush(struct storage *s)
 {
     if (s->turn.count == 0)

@@ -107,7 +107,6 @@ void storage_reset(struct storage *storage, uint64_t index, uint64_t view);
 /* What was persisted last belongs to a view of which this server is a member in this life: with it,
  * the journal is complete. To be called before storage_flush(). */
 void storage_complete(struct storage *storage);
-bool storage_is_complete(const struct storage *storage);
 /* The end of a turn: hands over what has come to the thread. */
 void storage_flush(struct storage *storage);
 

@@ -15,6 +15,7 @@
 /* One thing written to the journal. */
 struct written {
     bool reset;
+    bool complete; /* what stands before lacks nothing */
     uint64_t index;
     size_t offset, size; /* in the stream's bytes */
 };
@@ -28,6 +29,7 @@ struct disk {
     struct buffer bytes;
     struct written *written;
     uint64_t count, capacity, synced;
+    bool complete; /* as it was written down last */
     uint64_t busy_until_ns;
     struct image kept, writing;
 };
@@ -82,13 +84,15 @@ void disk_crashed(struct process *p)
     buffer_clear(&d->writing.slices, 0);
 }
 
-static void write_down(struct disk *d, bool reset, uint64_t index, struct bytes record)
+static void write_down(struct disk *d, struct written what, struct bytes record)
 {
     if (d->count == d->capacity) {
         d->capacity = d->capacity ? 2 * d->capacity : 256;
         d->written = memory_grown(d->written, d->capacity * sizeof *d->written);
     }
-    d->written[d->count++] = (struct written){ reset, index, buffer_size(&d->bytes), record.size };
+    what.offset = buffer_size(&d->bytes);
+    what.size = record.size;
+    d->written[d->count++] = what;
     buffer_append(&d->bytes, record.data, record.size);
 }
 
@@ -145,13 +149,23 @@ static void persist(struct process *p)
 
     while (server_persist_next(p->server, &job.epoch, &job.index, &piece, &owner)) {
         while (journal_record_next(&piece, &header, &record, &sound))
-            write_down(p->disk, false, header.index, record);
+            write_down(p->disk, (struct written){ .index = header.index }, record);
         assert(sound);
         any = true;
+    }
+    if (any && !p->disk->complete && server_complete(p->server)) {
+        p->disk->complete = true;
+        write_down(p->disk, (struct written){ .complete = true }, (struct bytes){ 0 });
     }
     job.count = p->disk->count;
     if (any)
         begin_job(p, job);
+}
+
+static void reset(struct disk *d, uint64_t index)
+{
+    d->complete = false;
+    write_down(d, (struct written){ .reset = true, .index = index }, (struct bytes){ 0 });
 }
 
 static void keep(struct process *p, const struct message *message)
@@ -183,7 +197,7 @@ void disk_perform(struct process *p, const struct effect *effect)
 {
     switch (effect->type) {
     case EFFECT_PERSIST: persist(p); break;
-    case EFFECT_RESTART: write_down(p->disk, true, effect->reference, (struct bytes){ 0 }); break;
+    case EFFECT_RESTART: reset(p->disk, effect->reference); break;
     case EFFECT_KEEP: keep(p, &effect->message); break;
     case EFFECT_KEEP_END: keep_end(p, effect->number == 1); break;
     default: assert(!effect); break;
@@ -211,7 +225,7 @@ static bool recover_state(struct process *p)
     if (image->head.index == 0)
         return true;
     server_recover_state_begin(p->server);
-    while (rest.size) {
+    while (rest.data && rest.size) {
         uint32_t size;
 
         memcpy(&size, rest.data, sizeof size);
@@ -226,8 +240,9 @@ static bool recover_state(struct process *p)
 /* Gives a new server what is on the disk; false when that is of no use. */
 bool disk_recover(struct process *p)
 {
-    const struct disk *d = p->disk;
+    struct disk *d = p->disk;
 
+    d->complete = false;
     if (!recover_state(p)) {
         sim_fail(p->sim, "%s cannot read its own checkpoint", node_name(p->node));
         return false;
@@ -238,10 +253,12 @@ bool disk_recover(struct process *p)
         struct journal_record header;
         bool sound;
 
+        if (w->reset || w->complete)
+            d->complete = w->complete;
         if (w->reset)
             server_recover_reset(p->server, w->index);
-        else if (journal_record_next(&rest, &header, &record, &sound))
+        else if (!w->complete && journal_record_next(&rest, &header, &record, &sound))
             server_recover_entry(p->server, &header, record);
     }
-    return server_recovered(p->server, true);
+    return server_recovered(p->server, d->complete);
 }
