@@ -100,6 +100,7 @@ static enum error_code look(struct backup *b, struct error *error)
     enum error_code code = status_fetch(status, config, STATUS_MS_MAX, error);
     node_id primary = code == ERROR_NONE ? config_node(config, status->primary) : NODE_NONE;
 
+    b->source = NULL;
     if (code == ERROR_NONE && !node_is_server(primary))
         code = error_set(error, ERROR_REFUSED, "cluster %s has no primary: %s", config->cluster,
                          status->waits_for[0] ? status->waits_for : "see holdfast status");
@@ -123,8 +124,11 @@ static enum error_code look_until_calm(struct backup *b, struct error *error)
     struct instant deadline = instant_add_ms(runtime_now(), CALM_MS_MAX);
     enum error_code code;
 
-    while ((code = look(b, error)) != ERROR_NONE && !instant_reached(runtime_now(), deadline))
+    while ((code = look(b, error)) != ERROR_NONE && !instant_reached(runtime_now(), deadline)) {
+        if (code == ERROR_SYSTEM && b->source == NULL)
+            break; /* there is no rm */
         poll(NULL, 0, LOOK_MS);
+    }
     return code;
 }
 

@@ -130,11 +130,13 @@ def test_launcher_killed():
 
 
 def test_demo():
-    """holdfast demo ends with status 0, and prints every hop"""
+    """holdfast demo ends with status 0, prints every hop, and reads all back after killing all"""
     with Cluster(shipped_config("demo.cfg"), start=False) as c:
         status, out, err = run(*c.command("demo"), timeout_s=120)
         assert status == 0, out + err
         assert "us" in out or "µs" in out, out
+        assert "SIGKILL to all 9 processes" in out, out
+        assert "acknowledged writes of both loads are read back: 0 lost, 0 done twice" in out, out
         assert not pids_with(str(c.folder))
 
 
