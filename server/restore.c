@@ -107,12 +107,13 @@ enum error_code restore_place(const struct files *files, const char *path, const
     return code;
 }
 
+/* What vouches for the state goes first: an empty directory must not count as a whole one. */
 void restore_undo(const struct files *files, const char *directory, uint64_t index)
 {
     char path[PATH_MAX];
 
-    checkpoint_path(directory, index, path, sizeof path);
-    (void)files->unlink(files->context, path);
     if ((size_t)snprintf(path, sizeof path, "%s/life", directory) < sizeof path)
         (void)files->unlink(files->context, path);
+    checkpoint_path(directory, index, path, sizeof path);
+    (void)files->unlink(files->context, path);
 }
