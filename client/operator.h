@@ -25,7 +25,6 @@ int operator_recover(const struct invocation *call);
 int operator_fault(const struct invocation *call);
 int operator_backup(const struct invocation *call);
 int operator_restore(const struct invocation *call);
-int operator_journal(const struct invocation *call);
 int operator_demo(const struct invocation *call);
 int operator_journal(const struct invocation *call); /* without the config; 1 also for damage */
 int operator_check(const struct invocation *call);

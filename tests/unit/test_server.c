@@ -125,7 +125,7 @@ static void enter(struct fixture *f, uint64_t number, node_id primary, uint8_t a
     };
 
     for (uint32_t i = 0; i < 3; i++)
-        members_put(&m.view.members, NODE_SERVER(i), 11 * (i + 1));
+        members_put(&m.view.members, NODE_SERVER(i), 11ull * (i + 1));
     hear(f, NODE_RM, m);
 }
 
@@ -164,7 +164,7 @@ static void ack(struct fixture *f, node_id from, uint64_t index)
     hear(f, from,
          (struct message){ .type = MESSAGE_ACK,
                            .ack = { .view = r->view.number,
-                                    .incarnation = 11 * (node_index(from) + 1u),
+                                    .incarnation = 11ull * (node_index(from) + 1u),
                                     .index = index,
                                     .executed_index = r->executed_index,
                                     .stamp = r->peers[node_index(from)].stamp_sent } });
@@ -182,13 +182,13 @@ static void append(struct fixture *f, node_id from_node, uint64_t view, uint64_t
     for (uint64_t i = from; i <= to; i++) {
         bool first = i == from && view != prev_view;
 
-        journal_record_pack(
-            &f->records,
-            &(struct journal_record){ .index = i,
-                                      .view = view,
-                                      .time_us = i,
-                                      .kind = first ? REQUEST_VIEW : REQUEST_COMMAND },
-            first ? (struct bytes){ 0 } : buffer_bytes(&request));
+        struct bytes packed = buffer_bytes(&request);
+        struct journal_record header = { .index = i, .view = view, .time_us = i };
+
+        header.kind = first ? REQUEST_VIEW : REQUEST_COMMAND;
+        if (first)
+            packed = bytes_of(NULL, 0);
+        journal_record_pack(&f->records, &header, packed);
     }
     buffer_free(&request);
     hear(f, from_node,
