@@ -16,6 +16,7 @@ PACKAGES = build-essential pkg-config libevent-dev libconfig-dev libcmocka-dev l
            libedit-dev
 TEST_PACKAGES  = $(PACKAGES) redis-tools python3
 CHECK_PACKAGES = $(PACKAGES) clang-format clang-tidy cppcheck
+MODEL_PACKAGES = build-essential spin
 BENCH_PACKAGES = $(PACKAGES) redis-server redis-tools python3
 
 LIBRARIES = libevent libevent_extra libconfig jansson
@@ -40,8 +41,8 @@ EXAMPLES  = $(patsubst %.c,$(BUILD)/%.so,$(wildcard tests/services/*.c))
 C_FILES   = $(wildcard common/*.[ch] server/*.[ch] server/services/*.[ch] lfd/*.[ch] gfd/*.[ch] \
               rm/*.[ch] client/*.[ch] tests/*/*.[ch])
 
-.PHONY: all demo test unit sim cluster bench check format deps deps-test deps-check deps-bench \
-        install clean
+.PHONY: all demo test unit sim cluster bench model check format deps deps-test deps-check deps-model \
+        deps-bench install clean
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -55,6 +56,7 @@ binaries: $(BINARIES) $(UNIT_TESTS) $(EXAMPLES)
 deps:       ; @.ci/deps $(PACKAGES)
 deps-test:  ; @.ci/deps $(TEST_PACKAGES)
 deps-check: ; @.ci/deps $(CHECK_PACKAGES)
+deps-model: ; @.ci/deps $(MODEL_PACKAGES)
 deps-bench: ; @.ci/deps $(BENCH_PACKAGES)
 
 $(BUILD)/%.o: %.c
@@ -129,6 +131,9 @@ test: deps-test
 unit sim cluster: deps-test
 	@$(MAKE) --no-print-directory $(JOBS) binaries
 	@BUILD=$(BUILD) tests/run $@
+
+model: deps-model
+	@tests/model/run
 
 bench: deps-bench
 	@$(MAKE) --no-print-directory $(JOBS) binaries
