@@ -8,7 +8,7 @@ import subprocess
 import time
 
 import report
-from machines import BUILD, BenchError, Holdfast
+from machines import BUILD, BenchError, Holdfast, fill, memory_bytes
 
 RATE = 1000  # writes per second
 BEFORE_S = 0.5
@@ -17,6 +17,8 @@ BEGIN_S_MAX = 0.02  # from the fault to the last acknowledgement before its gap
 FILL_BYTES = 2 << 30
 VALUE_BYTES = 64 << 10
 WHOLE_S_MAX = 120
+KILL_MS_MAX = 5
+STOP_MS_MAX = 200 + 20  # suspect_after_ms, and what follows
 
 
 class Gaps:
@@ -87,13 +89,14 @@ def faults(cluster, name, kind, count, send_to="one"):
     for _ in range(count):
         cluster.wait_whole(WHOLE_S_MAX)
         gaps.add(*one_fault(cluster, kind, send_to))
-    print(f"  {name}: median {report.median(gaps.fault_ms):.2f} ms", flush=True)
+    report.progress(f"{name}: median {report.median(gaps.fault_ms):.2f} ms")
     cluster.wait_whole(WHOLE_S_MAX)
     return gaps
 
 
-def measure(count, large):
-    """A list of Gaps, by name."""
+def measure(options):
+    """{name: Gaps}."""
+    count = 3 if options.quick else 20
     found = []
     for style in ("active", "passive"):
         with Holdfast(f"holdfast, {style}", style=style) as cluster:
@@ -102,12 +105,13 @@ def measure(count, large):
             if style == "active":
                 found.append(faults(cluster, "kill, active, client of all", "kill", count, "all"))
             found.append(faults(cluster, f"stop, {style}", "stop", count))
-    if large:
+    if not options.quick:
         with Holdfast("holdfast, 2 GB") as cluster:
-            cluster.fill(FILL_BYTES, VALUE_BYTES)
+            fill(cluster.port, FILL_BYTES // VALUE_BYTES, VALUE_BYTES)
             cluster.wait_whole()
-            print("  filled: " + ", ".join(f"{name} {cluster.memory_mb(name)} MiB"
-                                           for name in sorted(cluster.client_ports)))
+            print("  filled: " + ", ".join(
+                f"{name} {memory_bytes(cluster.pid(name)) >> 20} MiB"
+                for name in sorted(cluster.client_ports)), flush=True)
             found.append(faults(cluster, "kill, active, 2 GB", "kill", count))
     return {gaps.name: gaps for gaps in found}
 
@@ -124,3 +128,23 @@ def show(found):
                  "restarts and joins",
                  ["", "faults", "median ms", "p99 ms", "max ms", "later ms", "acknowledged", "lost",
                   "failed"], rows)
+
+
+def targets(found):
+    rows = []
+    for name, limit, of in (("kill, active", KILL_MS_MAX, "median"),
+                            ("kill, active, 2 GB", KILL_MS_MAX, "median"),
+                            ("kill, passive", KILL_MS_MAX, "median"),
+                            ("stop, active", STOP_MS_MAX, "max"),
+                            ("stop, passive", STOP_MS_MAX, "max")):
+        if name not in found:
+            continue
+        values = found[name].fault_ms
+        value = report.median(values) if of == "median" else max(values)
+        rows.append(report.target(f"{of} gap of: {name}", f"{value:.1f} ms",
+                                  f"at most {limit} ms", value <= limit))
+    lost = sum(g.lost for g in found.values())
+    total = sum(g.acknowledged for g in found.values())
+    rows.append(report.target(f"lost or repeated, of {total:,} acknowledged writes", str(lost),
+                              "0", lost == 0))
+    return rows

@@ -34,3 +34,12 @@ def thousands(value):
 
 def milliseconds(value):
     return f"{value:.3f}" if value < 10 else f"{value:.1f}"
+
+
+def target(name, measured, wanted, met):
+    """A row of the table of targets."""
+    return [name, measured, wanted, "met" if met else "NOT MET"]
+
+
+def progress(text):
+    print(f"  {text}", flush=True)
