@@ -5,9 +5,9 @@
 #include "common/resp.h"
 #include "server/server_state.h"
 
-#define EXECUTE_COUNT_MAX 2048u       /* entries executed in one go; then others have their turn */
-#define REPLY_KEEP_BYTES  (64u << 10) /* memory kept from one reply to the next */
-#define OVERDUE_MS        100u        /* between two looks at what is due by time alone */
+#define EXECUTE_BYTES_MAX (256u << 10) /* of entries executed in one turn, if there are several */
+#define REPLY_KEEP_BYTES  (64u << 10)  /* memory kept from one reply to the next */
+#define OVERDUE_MS        100u         /* between two looks at what is due by time alone */
 
 static bool is_read(uint8_t kind)
 {
@@ -228,6 +228,7 @@ static void execute_next(struct server *s)
         .request = bytes_of(record->request, record->request_size),
     };
 
+    s->execute_room -= record->size < s->execute_room ? record->size : s->execute_room;
     buffer_clear(&s->reply, REPLY_KEEP_BYTES);
     machine_execute(s->machine, &entry, &s->reply);
     replica_executed(&s->replica, entry.index);
@@ -239,10 +240,8 @@ static void execute_next(struct server *s)
 
 void requests_execute(struct server *s, struct instant now)
 {
-    uint32_t count = 0;
-
     s->reads_blocked = !reads_answer(s, now);
-    while (!s->reads_blocked && requests_executing(s) && count++ < EXECUTE_COUNT_MAX) {
+    while (!s->reads_blocked && requests_executing(s) && s->execute_room > 0) {
         execute_next(s);
         s->reads_blocked = s->reads.count && !reads_answer(s, now);
     }
@@ -610,6 +609,9 @@ static struct bytes take_out(struct buffer *gathered, struct buffer *going)
 void requests_tick(struct server *s, struct instant now, struct effects *out)
 {
     append_overdue(s, now);
+    /* Bytes, not entries: a large one may do the work of hundreds, and after a restart thousands of
+     * them come at once, while heartbeats wait for an answer. */
+    s->execute_room = EXECUTE_BYTES_MAX;
     requests_execute(s, now);
     expire_waiting(s, now);
     if (buffer_size(&s->forwards))

@@ -41,6 +41,7 @@ struct server {
     struct instant round_due;   /* passive: the next checkpoint round */
     uint64_t round_index;       /* of the last one */
     struct instant overdue_due; /* the next look at what is due by time alone */
+    uint32_t execute_room;      /* bytes of entries that may be executed before the next tick */
     uint64_t requests;          /* executed or answered since the start */
     uint64_t handed_index;      /* entries up to here were handed over to be written */
     uint64_t epoch;             /* of the journal's tail: grows when some of it is dropped */

@@ -278,6 +278,33 @@ static void test_truncated_is_not_unexecuted(void **state)
     assert_memory_equal(f->replies[1], "8 not executed TRYAGAIN", 23);
 }
 
+/* Large entries that are committed all at once are executed in pieces: others have their turn. */
+static void test_execution_in_pieces(void **state)
+{
+    struct fixture *f = *state;
+    char words[20000];
+    uint64_t before;
+
+    link_all(f);
+    enter(f, 1, s1, 2, STYLE_ACTIVE);
+    tick(f, 1);
+    ack(f, s2, 1);
+    (void)snprintf(words, sizeof words, "SET a %0*d", 19000, 1);
+    for (uint32_t i = 0; i < 40; i++)
+        submit(f, 1, 1, REQUEST_COMMAND, words); /* 40 entries, 760 KB */
+    tick(f, 1);
+    ack(f, s2, 41);
+    before = f->server->replica.executed_index;
+    assert_true(before > 1 && before < 20);
+    assert_true(instant_reached(f->now, server_deadline(f->server)));
+    tick(f, 0);
+    assert_true(f->server->replica.executed_index > before);
+    assert_true(f->server->replica.executed_index < 41);
+    tick(f, 0);
+    tick(f, 0);
+    assert_int_equal(f->server->replica.executed_index, 41);
+}
+
 /* A round that came in but could not be applied is of no use once its entries are executed. */
 static void test_round_overtaken(void **state)
 {
@@ -317,6 +344,7 @@ int main(void)
         STORY(test_forward_beside_a_lost_link),
         STORY(test_reads_in_order),
         STORY(test_truncated_is_not_unexecuted),
+        STORY(test_execution_in_pieces),
         STORY(test_round_overtaken),
     };
 
