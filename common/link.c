@@ -129,6 +129,7 @@ void link_frame_done(struct link *link, struct bytes payload)
 #define TAIL_node(name)
 #define TAIL_text(name)
 #define TAIL_members(name)
+#define TAIL_lives(name)
 #define TAIL_bytes(name) tail = fields->name;
 #define TAIL(kind, name) TAIL_##kind(name)
 #define X(number, name, NAME)                                 \

@@ -113,6 +113,13 @@ static void put_members(struct writer *w, const struct members *members)
     }
 }
 
+static void put_lives(struct writer *w, const struct lives *lives)
+{
+    put_u8(w, lives->count, 0, LIVES_MAX);
+    for (uint32_t i = 0; i < lives->count; i++)
+        put_u64(w, lives->incarnation[i]);
+}
+
 #define PUT_u8(name)      put_u8(w, m->name, MESSAGE_U8_MIN_##name, MESSAGE_U8_MAX_##name);
 #define PUT_u32(name)     put_u32(w, m->name);
 #define PUT_u64(name)     put_u64(w, m->name);
@@ -120,6 +127,7 @@ static void put_members(struct writer *w, const struct members *members)
 #define PUT_bytes(name)   put_bytes(w, m->name);
 #define PUT_text(name)    put_text(w, m->name);
 #define PUT_members(name) put_members(w, &m->name);
+#define PUT_lives(name)   put_lives(w, &m->name);
 #define PUT(kind, name)   PUT_##kind(name)
 
 #define X(number, name, NAME)                                                  \
@@ -138,6 +146,7 @@ MESSAGES(X)
 #define ROOM_bytes(name)   +SIZE_BYTES
 #define ROOM_text(name)    +MESSAGE_TEXT_SIZE
 #define ROOM_members(name) +4u + 8u * SERVER_COUNT_MAX
+#define ROOM_lives(name)   +1u + 8u * LIVES_MAX
 #define ROOM(kind, name)   ROOM_##kind(name)
 
 enum fields_room {
@@ -154,6 +163,7 @@ enum fields_room {
 #define CONTENT_bytes(name) +m->name.size
 #define CONTENT_text(name)
 #define CONTENT_members(name)
+#define CONTENT_lives(name)
 #define CONTENT(kind, name) CONTENT_##kind(name)
 
 #define X(number, name, NAME)                                       \
@@ -348,6 +358,17 @@ static bool take_members(struct reader *r, const char *field, struct members *va
     return true;
 }
 
+static bool take_lives(struct reader *r, const char *field, struct lives *value)
+{
+    if (!take_u8(r, field, 0, LIVES_MAX, &value->count))
+        return false;
+    for (uint32_t i = 0; i < value->count; i++) {
+        if (!take_u64(r, field, &value->incarnation[i]))
+            return false;
+    }
+    return true;
+}
+
 #define TAKE_u8(name)      &&take_u8(r, #name, MESSAGE_U8_MIN_##name, MESSAGE_U8_MAX_##name, &m->name)
 #define TAKE_u32(name)     &&take_u32(r, #name, &m->name)
 #define TAKE_u64(name)     &&take_u64(r, #name, &m->name)
@@ -355,6 +376,7 @@ static bool take_members(struct reader *r, const char *field, struct members *va
 #define TAKE_bytes(name)   &&take_bytes(r, #name, &m->name)
 #define TAKE_text(name)    &&take_text(r, #name, m->name)
 #define TAKE_members(name) &&take_members(r, #name, &m->name)
+#define TAKE_lives(name)   &&take_lives(r, #name, &m->name)
 #define TAKE(kind, name)   TAKE_##kind(name)
 
 #define X(number, name, NAME)                                           \
@@ -448,6 +470,13 @@ static void format_members(struct buffer *out, const char *field, const struct m
     }
 }
 
+static void format_lives(struct buffer *out, const char *field, const struct lives *value)
+{
+    buffer_format(out, " %s=%s", field, value->count ? "" : "none");
+    for (uint32_t i = 0; i < value->count; i++)
+        buffer_format(out, "%s%llu", i ? "," : "", (unsigned long long)value->incarnation[i]);
+}
+
 #define FORMAT_u8(name)      format_u64(out, #name, m->name);
 #define FORMAT_u32(name)     format_u64(out, #name, m->name);
 #define FORMAT_u64(name)     format_u64(out, #name, m->name);
@@ -455,6 +484,7 @@ static void format_members(struct buffer *out, const char *field, const struct m
 #define FORMAT_bytes(name)   format_bytes(out, #name, m->name);
 #define FORMAT_text(name)    format_text(out, #name, m->name);
 #define FORMAT_members(name) format_members(out, #name, &m->name);
+#define FORMAT_lives(name)   format_lives(out, #name, &m->name);
 #define FORMAT(kind, name)   FORMAT_##kind(name)
 
 #define X(number, name, NAME)                                                     \

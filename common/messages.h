@@ -4,7 +4,8 @@
  * sends every message through all three come from the table below. On a link a message
  * is a frame: u32 size of what follows, u16 type, then the fields in order; integers are
  * little-endian, `node` is a u8, `bytes` are a u32 size and the bytes, `text` a u8 length and
- * the bytes, `members` a u32 set and a u64 incarnation for every server in the set. */
+ * the bytes, `members` a u32 set and a u64 incarnation for every server in the set, `lives` a u8
+ * count and as many u64 incarnations. */
 #ifndef HOLDFAST_COMMON_MESSAGES_H
 #define HOLDFAST_COMMON_MESSAGES_H
 
@@ -47,6 +48,33 @@ static inline void members_drop(struct members *m, node_id server)
 {
     m->set &= ~(1u << node_index(server));
     m->incarnation[node_index(server)] = 0;
+}
+
+#define LIVES_MAX 8u
+
+/* Lives of one server, by their incarnations, oldest first. */
+struct lives {
+    uint8_t count;
+    uint64_t incarnation[LIVES_MAX];
+};
+
+static inline bool lives_has(const struct lives *lives, uint64_t incarnation)
+{
+    for (uint32_t i = 0; i < lives->count; i++)
+        if (lives->incarnation[i] == incarnation)
+            return true;
+    return false;
+}
+
+/* The oldest is forgotten when there is no room. */
+static inline void lives_add(struct lives *lives, uint64_t incarnation)
+{
+    if (lives->count == LIVES_MAX) {
+        for (uint32_t i = 1; i < LIVES_MAX; i++)
+            lives->incarnation[i - 1] = lives->incarnation[i];
+        lives->count--;
+    }
+    lives->incarnation[lives->count++] = incarnation;
 }
 
 enum style { STYLE_ACTIVE = 0, STYLE_PASSIVE = 1 };
@@ -156,6 +184,7 @@ const char *role_name(uint8_t role);
     F(u64, number) /* of the fence answered */                                       \
     F(u64, incarnation)                                                              \
     F(u8, intact)        /* 1: the journal lacks nothing this server acknowledged */ \
+    F(lives, lives)      /* nor, intact or not, what these lives of it did */        \
     F(u64, journal_view) /* latest view whose start this journal holds whole */      \
     F(u64, last_index)                                                               \
     F(u64, commit_index)                                                             \
@@ -332,6 +361,7 @@ enum message_u8_range {
 #define MESSAGE_FIELD_bytes(name)   struct bytes name;
 #define MESSAGE_FIELD_text(name)    char name[MESSAGE_TEXT_SIZE];
 #define MESSAGE_FIELD_members(name) struct members name;
+#define MESSAGE_FIELD_lives(name)   struct lives name;
 #define MESSAGE_FIELD(kind, name)   MESSAGE_FIELD_##kind(name)
 
 enum message_type {

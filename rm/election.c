@@ -13,13 +13,17 @@ static bool has_reported(const struct election *e, node_id server)
 }
 
 /* In memory a journal dies with its process, so only the life that acknowledged in the view can
- * speak for it. From disk a later life can, when its journal is intact. */
+ * speak for it. From disk a later life can, when its journal lacks nothing that this one or any
+ * life acknowledged. */
 static bool report_counts(const struct election *e, node_id server,
                           const struct message_report *report, const struct message_view *view)
 {
     if (members_has(&view->members, server, report->incarnation))
         return true;
-    return e->persistent && report->intact && (view->members.set >> node_index(server) & 1u);
+    if (!e->persistent || !(view->members.set >> node_index(server) & 1u))
+        return false;
+    return report->intact ||
+           lives_has(&report->lives, view->members.incarnation[node_index(server)]);
 }
 
 static bool report_counts_any(const struct election *e, const struct saved *saved, node_id server,
@@ -43,6 +47,13 @@ void election_add(struct election *e, const struct saved *saved, node_id server,
         return;
     e->reports |= 1u << i;
     e->report[i] = *report;
+}
+
+bool election_counts_latest(const struct election *e, node_id server,
+                            const struct message_view *view)
+{
+    return has_reported(e, server) &&
+           report_counts(e, server, &e->latest[node_index(server)], view);
 }
 
 bool election_counts(const struct election *e, node_id server, const struct message_view *view)

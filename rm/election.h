@@ -11,7 +11,7 @@
 #include "rm/saved.h"
 
 struct election {
-    bool persistent;  /* journals survive a restart: an intact one counts under any incarnation */
+    bool persistent;  /* journals survive a restart: what they hold counts for later lives */
     uint32_t reports; /* set of the servers that have reported */
     struct message_report report[SERVER_COUNT_MAX]; /* what is known to count, of any life */
     struct message_report latest[SERVER_COUNT_MAX]; /* of the latest life that reported */
@@ -34,6 +34,8 @@ void election_add(struct election *e, const struct saved *saved, node_id server,
 
 /* Whether the server's report counts for that view; and for any of *saved. */
 bool election_counts(const struct election *e, node_id server, const struct message_view *view);
+bool election_counts_latest(const struct election *e, node_id server,
+                            const struct message_view *view); /* of its latest life */
 bool election_counts_any(const struct election *e, const struct saved *saved, node_id server);
 
 /* Orders reports by what their journals hold: below, equal to or above zero. */

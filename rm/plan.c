@@ -120,13 +120,13 @@ static uint32_t candidates(const struct view *v)
 }
 
 /* That life can never report again. An uncertain death may prove to be none; a journal on disk
- * comes back with the next life, unless that says that it is not intact. */
+ * comes back with the next life, unless that says that it lacks something. */
 static bool is_lost(const struct view *v, const struct message_view *view, uint32_t i)
 {
     node_id server = NODE_SERVER(i);
 
     if (v->options.persistent)
-        return in(v->election.reports, i) && !v->election.latest[i].intact;
+        return in(v->election.reports, i) && !election_counts_latest(&v->election, server, view);
     return roster_certainly_dead(v->roster, server, view->members.incarnation[i]);
 }
 

@@ -270,6 +270,7 @@ static enum error_code open_disk(struct process *p, struct error *error)
     struct persistence_options options = {
         .config = &p->config,
         .self = p->self,
+        .incarnation = p->server_options.incarnation,
         .service = p->server_options.service,
         .runtime = p->runtime,
         .files = &files_system,

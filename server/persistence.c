@@ -137,6 +137,7 @@ static void say_recovered(const struct persistence *p, const struct recovery_res
 static enum error_code conclude(struct persistence *p, const struct recovery_result *result,
                                 struct instant now, struct error *error)
 {
+    const struct lives none = { 0 };
     bool sound = result->outcome == RECOVERY_SOUND;
 
     if (!sound && begin_anew(p, result, error) != ERROR_NONE)
@@ -145,6 +146,7 @@ static enum error_code conclude(struct persistence *p, const struct recovery_res
         return error->code;
     if (sound && !p->past.fresh)
         say_recovered(p, result, now);
+    server_lived(p->server, result->outcome == RECOVERY_DAMAGED ? &none : &p->past.lives);
     recovery_close(p->recovery);
     p->recovery = NULL;
     return storage_start(p->storage, &result->found, sound && p->past.intact, result->last_index,
@@ -265,6 +267,7 @@ static enum error_code storage_begin(struct persistence *p, struct error *error)
         .cluster = config->cluster,
         .server = node_name(p->options.self),
         .service = p->options.service->name,
+        .incarnation = p->options.incarnation,
         .fsync = config->journal.fsync,
         .fsync_interval_ms = config->journal.fsync_interval_ms,
         .files = p->options.files,

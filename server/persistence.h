@@ -12,6 +12,7 @@ struct persistence;
 struct persistence_options {
     const struct config *config;
     node_id self;
+    uint64_t incarnation; /* of this life */
     const struct service *service;
     struct runtime *runtime; /* must outlive it */
     const struct files *files;

@@ -384,6 +384,7 @@ static void receive_fence(struct replica *r, struct instant now, uint64_t number
                               .number = number,
                               .incarnation = r->options.incarnation,
                               .intact = r->intact && r->whole,
+                              .lives = r->lives,
                               .journal_view = replica_journal_view(r),
                               .last_index = r->whole ? r->last_index : 0,
                               .commit_index = r->commit_index,
@@ -1220,6 +1221,11 @@ bool replica_recovered(struct replica *r, bool intact)
 {
     r->intact = intact && r->whole && r->last_index > 0;
     return r->whole;
+}
+
+void replica_lived(struct replica *r, const struct lives *lives)
+{
+    r->lives = *lives;
 }
 
 void replica_full(struct replica *r, bool full)

@@ -65,7 +65,8 @@ struct replica {
     struct replica_options options;
     struct instant started;
     bool intact; /* recovered from disk, lacking nothing that it acknowledged in earlier lives */
-    bool full;   /* the disk is: it acknowledges nothing, and asks to be left out */
+    struct lives lives; /* of this server, of whose acknowledgements the journal lacks none */
+    bool full;          /* the disk is: it acknowledges nothing, and asks to be left out */
 
     uint64_t promised;        /* every view below it is refused (rule 2) */
     struct message_view view; /* number 0: none yet */
@@ -163,6 +164,8 @@ uint64_t replica_recover_reset(struct replica *r, uint64_t index);
  */
 bool replica_recover_entry(struct replica *r, uint64_t index, uint64_t view, uint64_t *last);
 bool replica_recovered(struct replica *r, bool intact);
+/* Earlier lives whose acknowledgements it does not lack, though it may lack those of others. */
+void replica_lived(struct replica *r, const struct lives *lives);
 
 /* The disk has no room for what is to be acknowledged, or has room again. */
 void replica_full(struct replica *r, bool full);

@@ -160,3 +160,8 @@ bool server_recovered(struct server *s, bool intact)
 {
     return replica_recovered(&s->replica, intact);
 }
+
+void server_lived(struct server *s, const struct lives *lives)
+{
+    replica_lived(&s->replica, lives);
+}

@@ -354,6 +354,7 @@ enum error_code storage_start(struct storage *s, const struct segments_found *fo
     s->found = *found;
     s->life.clean = false;
     s->life.complete = s->complete = intact;
+    lives_add(&s->life.lives, s->options.incarnation);
     /* Entries that only the checkpoint has leave a gap, which must not be taken for a loss. */
     s->begin_behind = last_index > found->last ? last_index : 0;
     if (threads_start(s, error) != ERROR_NONE)

@@ -11,7 +11,7 @@
  *     identity   whose directory this is: cluster, server, service. Written once.
  *     life       what may be believed after a restart: in which boot of the machine and under which
  *                fsync policy the last life wrote, whether it ended in order, and whether the
- *                journal was complete.
+ *                journal was complete; and the lives since it is not.
  *     aside-…    files that were damaged, moved there with the reason.
  *
  * A journal is complete when it lacks nothing that this server acknowledged in any earlier life;
@@ -19,6 +19,11 @@
  * damaged disk) is not, until a view has it as a member and its journal holds the beginning of that
  * view; and one that is begun anew behind a checkpoint is not any more. The mark is on the disk
  * before the first entry that could be acknowledged for it, and taken back before the reset.
+ *
+ * A journal that is not complete still lacks nothing that the lives acknowledged which wrote it:
+ * until it is complete, nothing is. Their incarnations are kept, the last LIVES_MAX of them, so
+ * that a member that dies before it could save anything of its first view is not taken for one that
+ * lost its disk.
  *
  * What is under way is bounded by what the server lets be: a journal whose entries are not saved
  * is not acknowledged, so nobody sends more than a window of it, and clients are held back. */
@@ -43,6 +48,7 @@ _Static_assert(STORAGE_SLICES_MAX > SLICE_WINDOW, "whoever keeps to the window i
 struct storage_options {
     const char *directory;                  /* RUN/<server>: made if it is not there, mode 0700 */
     const char *cluster, *server, *service; /* names of less than NAME_SIZE bytes */
+    uint64_t incarnation;                   /* of this life */
     enum fsync_policy fsync;
     uint32_t fsync_interval_ms;
     uint64_t segment_bytes;    /* 0: SEGMENT_BYTES */
@@ -71,6 +77,8 @@ struct storage_past {
      * in order, or only the process ended. */
     bool intact;
     char reason[96]; /* why not intact; empty when it is, or fresh */
+    /* When not intact: what these lives acknowledged is on the disk all the same. */
+    struct lives lives;
 };
 
 /* Opens the directory, or makes it; the caller holds the lock of the server's name. ERROR_REFUSED
@@ -80,7 +88,8 @@ enum error_code storage_open(struct storage **storage, const struct storage_opti
                              struct storage_past *past, struct error *error);
 
 /* Before storage_start(): moves journal and checkpoints into "aside-<time>" with a note of the
- * reason; *where is that folder. Or removes them: what is left of a join that was not finished.
+ * reason; *where is that folder. Or removes them: what is left of a join that was not finished,
+ * so that nothing acknowledged is lost with it.
  * After either it is as if fresh, and at no moment on the way there does what is left look like a
  * whole that it is not. */
 enum error_code storage_set_aside(struct storage *storage, const char *reason,

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -122,13 +123,41 @@ static void boot_read(char boot[BOOT_ID_SIZE])
     boot[strcspn(boot, "\n")] = '\0';
 }
 
+#define LIVES_TEXT_SIZE (LIVES_MAX * 21u + 1u)
+
+/* Each behind a space. */
+static void lives_print(const struct lives *lives, char text[LIVES_TEXT_SIZE])
+{
+    size_t used = 0;
+
+    text[0] = '\0';
+    for (uint32_t i = 0; i < lives->count; i++)
+        used += (size_t)snprintf(text + used, LIVES_TEXT_SIZE - used, " %" PRIu64,
+                                 lives->incarnation[i]);
+}
+
+static void lives_parse(const char *text, struct lives *lives)
+{
+    char *end;
+
+    for (;; text = end) {
+        uint64_t incarnation = strtoull(text, &end, 10);
+
+        if (end == text)
+            return;
+        lives_add(lives, incarnation);
+    }
+}
+
 enum error_code folder_write_life(struct storage *s, struct error *error)
 {
-    char text[TEXT_FILE_SIZE];
+    char text[TEXT_FILE_SIZE], lives[LIVES_TEXT_SIZE];
 
-    (void)snprintf(text, sizeof text, LIFE_TITLE "\nboot %s\nfsync %s\nend %s\njournal %s\n",
-                   s->life.boot, policy_words[s->life.fsync], s->life.clean ? "clean" : "unknown",
-                   s->life.complete ? "complete" : "incomplete");
+    lives_print(&s->life.lives, lives);
+    (void)snprintf(text, sizeof text,
+                   LIFE_TITLE "\nboot %s\nfsync %s\nend %s\njournal %s\nlives%s\n", s->life.boot,
+                   policy_words[s->life.fsync], s->life.clean ? "clean" : "unknown",
+                   s->life.complete ? "complete" : "incomplete", lives);
     return text_file_write(s->options.files, s->directory, "life", text, error);
 }
 
@@ -141,12 +170,18 @@ static void life_parse(const char *text, struct storage_life *life, bool *synced
     life->clean = text_file_value(text, "end", value, sizeof value) && strcmp(value, "clean") == 0;
     life->complete =
         text_file_value(text, "journal", value, sizeof value) && strcmp(value, "complete") == 0;
+    if (text_file_value(text, "lives", value, sizeof value))
+        lives_parse(value, &life->lives);
 }
 
 static void judge(struct storage_past *past, const struct storage_life *life, bool synced)
 {
+    bool kept = synced || life->clean || !past->rebooted;
+
     past->clean = life->clean;
-    past->intact = life->complete && (synced || life->clean || !past->rebooted);
+    past->intact = life->complete && kept;
+    if (!life->complete && kept)
+        past->lives = life->lives;
     if (!life->complete)
         (void)snprintf(past->reason, sizeof past->reason,
                        "the last life had not caught up with what earlier ones acknowledged");
@@ -174,6 +209,7 @@ static enum error_code life_read(struct storage *s, struct storage_past *past, s
         life_parse(text, &life, &synced);
         past->rebooted = !life.boot[0] || strcmp(life.boot, s->life.boot) != 0;
         judge(past, &life, synced);
+        s->life.lives = past->lives;
     } else {
         past->rebooted = true;
     }
@@ -259,6 +295,8 @@ static enum error_code put_away_everything(struct storage *s, const char *folder
                                            struct error *error)
 {
     s->life.complete = s->life.clean = false;
+    if (folder) /* what is damaged may have held what they acknowledged */
+        s->life.lives.count = 0;
     if (folder_write_life(s, error) != ERROR_NONE ||
         put_away_checkpoints(s, folder, error) != ERROR_NONE ||
         put_away_all(s, JOURNAL, folder, error) != ERROR_NONE ||

@@ -48,6 +48,7 @@ struct storage_life {
     char boot[BOOT_ID_SIZE];
     enum fsync_policy fsync;
     bool clean, complete;
+    struct lives lives; /* that wrote here since it is not complete, this one included */
 };
 
 /* What the threads have to say, until the loop takes it. */

@@ -29,7 +29,8 @@ struct disk {
     struct buffer bytes;
     struct written *written;
     uint64_t count, capacity, synced;
-    bool complete; /* as it was written down last */
+    bool complete;      /* as it was written down last */
+    struct lives lives; /* that wrote here since it is not complete */
     uint64_t busy_until_ns;
     struct image kept, writing;
 };
@@ -237,6 +238,27 @@ static bool recover_state(struct process *p)
                                     image->head.time_us, image->head.digest);
 }
 
+/* Begins anew: what is there is of no use to the new server, and acknowledged nothing. */
+void disk_discard(struct process *p)
+{
+    struct lives lives = p->disk->lives;
+
+    disk_lose(p);
+    p->disk->lives = lives;
+    server_lived(p->server, &lives);
+}
+
+static bool recovered(struct process *p)
+{
+    struct disk *d = p->disk;
+
+    if (d->complete)
+        d->lives.count = 0;
+    server_lived(p->server, &d->lives);
+    lives_add(&d->lives, p->incarnation);
+    return server_recovered(p->server, d->complete);
+}
+
 /* Gives a new server what is on the disk; false when that is of no use. */
 bool disk_recover(struct process *p)
 {
@@ -260,5 +282,5 @@ bool disk_recover(struct process *p)
         else if (!w->complete && journal_record_next(&rest, &header, &record, &sound))
             server_recover_entry(p->server, &header, record);
     }
-    return server_recovered(p->server, d->complete);
+    return recovered(p);
 }

@@ -46,8 +46,8 @@ static void server_open(struct process *p)
     if (p->disk && !disk_recover(p)) {
         sim_trace(p->sim, p->node, "has a journal without the state before it: begins anew");
         server_free(p->server);
-        disk_lose(p);
         p->server = server_new(&options, process_clock(p));
+        disk_discard(p);
     }
     p->core = server_core(p->server);
     p->compared = p->state_index = 0;

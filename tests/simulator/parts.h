@@ -270,6 +270,7 @@ void disk_free(struct process *process);
 void disk_lose(struct process *process);
 void disk_crashed(struct process *process);
 bool disk_recover(struct process *process);
+void disk_discard(struct process *process); /* after it said that it is of no use */
 void disk_perform(struct process *process, const struct effect *effect);
 void disk_done(struct process *process, const struct parcel *parcel, struct effects *out);
 

@@ -532,12 +532,41 @@ static void test_lives(void **state)
     assert_true(election_permits(&e, &saved, S1, NULL));
 }
 
+/* A directory in which that very life wrote lacks nothing that it acknowledged, though it may lack
+ * what others did; one that was made later, after a lost disk, answers for nothing. */
+static void test_lives_before_complete(void **state)
+{
+    const struct view_policy policy = { .acks = ACKS_COUNT, .acks_count = 1 };
+    struct message_report report = { .incarnation = 13, .lives = { .count = 1 } };
+    struct saved saved;
+    struct election e;
+    struct election_lack lack;
+
+    (void)state;
+    saved_init(&saved, &policy, 5);
+    put_view(&saved, 1, 0x03, 1); /* s1 under 11 and s2 under 21: needs both */
+    election_init(&e, true);
+    add_report(&e, &saved, S2, 21, 0, 0);
+    report.lives.incarnation[0] = 12; /* between the two its disk was lost */
+    election_add(&e, &saved, S1, &report);
+    assert_false(election_permits(&e, &saved, S2, &lack));
+    assert_int_equal(lack.missing, 0x01);
+    report.lives.incarnation[0] = 11;
+    election_add(&e, &saved, S1, &report);
+    assert_true(election_permits(&e, &saved, S2, NULL));
+    election_init(&e, false); /* in memory it died with its life */
+    add_report(&e, &saved, S2, 21, 0, 0);
+    election_add(&e, &saved, S1, &report);
+    assert_false(election_permits(&e, &saved, S2, NULL));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         STORY(test_worlds),
         cmocka_unit_test(test_answers_below),
         cmocka_unit_test(test_lives),
+        cmocka_unit_test(test_lives_before_complete),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -38,6 +38,12 @@ static void fill_members(enum edge edge, struct members *members)
     }
 }
 
+static void fill_lives(enum edge edge, struct lives *lives)
+{
+    for (uint64_t i = 0; i < edge_number(edge, 0, LIVES_MAX); i++)
+        lives_add(lives, UINT64_MAX - i);
+}
+
 static struct bytes edge_bytes(enum edge edge)
 {
     return bytes_of(payload, edge_number(edge, 0, sizeof payload));
@@ -51,6 +57,7 @@ static struct bytes edge_bytes(enum edge edge)
 #define FILL_bytes(name)   m->name = edge_bytes(edge);
 #define FILL_text(name)    fill_text(edge, m->name);
 #define FILL_members(name) fill_members(edge, &m->name);
+#define FILL_lives(name)   fill_lives(edge, &m->name);
 #define FILL(kind, name)   FILL_##kind(name)
 
 #define X(number, name, NAME)                                         \
@@ -68,6 +75,7 @@ MESSAGES(X)
 #define SAME_bytes(name)   assert_true(bytes_equal(a->name, b->name));
 #define SAME_text(name)    assert_string_equal(a->name, b->name);
 #define SAME_members(name) assert_memory_equal(&a->name, &b->name, sizeof a->name);
+#define SAME_lives(name)   assert_memory_equal(&a->name, &b->name, sizeof a->name);
 #define SAME(kind, name)   SAME_##kind(name)
 
 #define X(number, name, NAME)                                                               \

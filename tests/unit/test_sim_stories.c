@@ -182,6 +182,33 @@ static void test_all_lost(void **state)
     over(sim);
 }
 
+static bool has_first_view(struct sim *sim)
+{
+    return sim_view(sim) > 0;
+}
+
+/* With acks = 1 nobody can be done without who may have acknowledged something. A server that dies
+ * before it could save anything of its very first view comes back with an empty journal, as one
+ * does that lost its disk; but this one is still the one that was made for that life. */
+static void test_dies_in_first_view(void **state)
+{
+    struct sim_options options = busy(1194);
+    struct sim *sim;
+
+    (void)state;
+    options.disk = true;
+    options.servers = options.hosts = 5;
+    options.acks = ACKS_COUNT;
+    options.acks_count = 1;
+    sim = sim_new(&options);
+    assert_true(sim_run_until(sim, has_first_view, 5000));
+    for (uint32_t i = 0; i < 5; i++)
+        sim_crash(sim, NODE_SERVER(i));
+    assert_true(sim_run_until(sim, sim_is_whole, 10000));
+    assert_int_equal(sim_loss_waits(sim), 0);
+    over(sim);
+}
+
 /* The operator moves the primary, and changes the style, under load. */
 static void test_operator(void **state)
 {
@@ -270,6 +297,7 @@ int main(void)
         cmocka_unit_test(test_hang),
         cmocka_unit_test(test_host_lost),
         cmocka_unit_test(test_all_lost),
+        cmocka_unit_test(test_dies_in_first_view),
         cmocka_unit_test(test_operator),
         cmocka_unit_test(test_read_at_failover),
         cmocka_unit_test(test_earlier_life),

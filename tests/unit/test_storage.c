@@ -183,6 +183,7 @@ static void open_it(struct fixture *f)
 {
     struct error error;
 
+    f->options.incarnation++; /* each is another life */
     if (try_open(f, &error) != ERROR_NONE)
         fail_msg("%s", error.text);
 }
@@ -473,6 +474,87 @@ static void test_incomplete(void **state)
     assert_false(f->past.intact);
     assert_string_equal(f->past.reason,
                         "the last life had not caught up with what earlier ones acknowledged");
+}
+
+static void expect_lives(const struct fixture *f, uint64_t first, uint64_t last)
+{
+    assert_int_equal(f->past.lives.count, last + 1 - first);
+    for (uint64_t i = first; i <= last; i++)
+        assert_true(lives_has(&f->past.lives, i));
+}
+
+/* Until the journal is complete nothing is acknowledged, so nothing that its lives did is missing:
+ * the last of them are kept, whatever becomes of what they wrote. */
+static void test_lives_before_complete(void **state)
+{
+    struct fixture *f = *state;
+    struct error error;
+
+    begin(f);
+    expect_lives(f, 1, 0);
+    crash(f);
+    begin(f);
+    expect_lives(f, 1, 1);
+    put(f, 1, 5);
+    crash(f);
+    open_it(f);
+    expect_lives(f, 1, 2);
+    assert_int_equal(storage_discard(f->storage, &error), ERROR_NONE);
+    start_at(f, 0);
+    crash(f);
+    for (uint32_t i = 4; i < 12; i++) {
+        begin(f);
+        crash(f);
+    }
+    begin(f);
+    expect_lives(f, 12 - LIVES_MAX, 11);
+    become_complete(f);
+    crash(f);
+    begin(f); /* now it speaks for all of them, and for those before */
+    assert_true(f->past.intact);
+    expect_lives(f, 1, 0);
+}
+
+/* What is damaged, or was not synced before a reboot, may be what they acknowledged. */
+static void test_lives_are_lost(void **state)
+{
+    struct fixture *f = *state;
+    char where[CONFIG_PATH_SIZE];
+    struct error error;
+
+    f->options.fsync = FSYNC_NEVER;
+    begin(f);
+    crash(f);
+    reboot(f);
+    begin(f);
+    expect_lives(f, 1, 0);
+    crash(f);
+    open_it(f);
+    expect_lives(f, 2, 2);
+    assert_int_equal(storage_set_aside(f->storage, "it is a test", where, &error), ERROR_NONE);
+    start_at(f, 0);
+    crash(f);
+    open_it(f);
+    expect_lives(f, 3, 3);
+}
+
+/* A journal begun anew answers for the life that did it, and for no earlier one. */
+static void test_lives_after_reset(void **state)
+{
+    struct fixture *f = *state;
+
+    begin(f);
+    become_complete(f);
+    crash(f);
+    begin(f);
+    storage_reset(f->storage, 100, 3);
+    hand_over(f, 2, 101, 1);
+    storage_flush(f->storage);
+    UNTIL(f, f->saved_index == 101);
+    crash(f);
+    open_it(f);
+    assert_false(f->past.intact);
+    expect_lives(f, 2, 2);
 }
 
 static void test_complete(void **state)
@@ -833,6 +915,9 @@ int main(void)
         TEST(test_interval),
         TEST(test_never),
         TEST(test_incomplete),
+        TEST(test_lives_before_complete),
+        TEST(test_lives_are_lost),
+        TEST(test_lives_after_reset),
         TEST(test_complete),
         TEST(test_reset_is_incomplete),
         TEST(test_rebooted),

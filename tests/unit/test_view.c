@@ -876,7 +876,12 @@ static void test_nonsense(void **state)
     deliver(f, 5000, S1, (struct message){ .type = MESSAGE_ACCUSE, .accuse = { 1, S5, 51, "" } });
     deliver(f, 5000, S2, (struct message){ .type = MESSAGE_ACCUSE, .accuse = { 1, S3, 31, "" } });
     deliver(f, 5000, S1,
-            (struct message){ .type = MESSAGE_REPORT, .report = { 1, 11, 1, 1, 5, 5, 0 } });
+            (struct message){ .type = MESSAGE_REPORT,
+                              .report = { .number = 1,
+                                          .incarnation = 11,
+                                          .intact = 1,
+                                          .journal_view = 1,
+                                          .last_index = 5 } });
     deliver(f, 5000, S2, (struct message){ .type = MESSAGE_ACTIVE, .active = { 1, 1 } });
     deliver(f, 5000, NODE_GFD,
             (struct message){ .type = MESSAGE_HOST, .host = { NODE_LFD(9), 1, 1 } });
