@@ -71,7 +71,7 @@ $(BUILD)/lib$(1).a: $$(call objects,$(1))
 endef
 $(foreach f,$(FOLDERS),$(eval $(call archive,$(f))))
 
-$(BUILD)/libsimulator.a: $(call objects,tests/simulator)
+$(BUILD)/libsimulator.a: $(call objects,tests/simulator) $(call objects,tests/linearizability)
 	@rm -f $@
 	ar rcs $@ $^
 

@@ -10,14 +10,12 @@
 
 #define MILLISECOND_NS   UINT64_C(1000000)
 #define CALL_DEADLINE_MS 60000u
-#define READ_SHARE       4u  /* one in so many calls of a session client reads */
-#define STALE_SHARE      3u  /* one in so many reads of a reader is content with older state */
-#define NOISE_SHARE      16u /* one in so many plain writes is of another kind */
 
 static void session_timer(void *subject, uint64_t at);
 static void next_call(void *subject, uint64_t calls);
 static void audit_next(void *subject, uint64_t argument);
 static void plain_call(struct client *c);
+static void plain_send(struct client *c);
 
 static struct client *client_of(struct sim *sim, uint32_t index)
 {
@@ -102,59 +100,31 @@ static void trace_operation(const struct client *c, const char *what, struct byt
 {
     if (c->sim->options.trace_messages)
         sim_trace(c->sim, NODE_CLIENT, "c%u operation %llu: %s %.*s", c->index,
-                  (unsigned long long)c->operation, what, (int)(text.size < 60 ? text.size : 60),
+                  (unsigned long long)c->operation[0], what, (int)(text.size < 60 ? text.size : 60),
                   (const char *)text.data);
 }
 
-/* The service's reply to the operation under way. */
-static void operation_answered(struct client *c, struct bytes reply)
+/* The service's reply to what is under way. */
+static void operation_answered(struct client *c, uint32_t server, struct bytes reply)
 {
-    struct sim *sim = c->sim;
-
     trace_operation(c, "reply", reply);
-    struct resp_value value = { 0 };
-    struct error error;
-    size_t used;
-
-    if (resp_measure_reply(reply, &used, &error) != RESP_READY || used != reply.size) {
-        sim_fail(sim, "client %u got what is no reply", c->index);
-        return;
-    }
-    resp_read_value(reply, &value);
-    if (c->operation == 0) { /* noise: whatever it is */
-        operation_over(c);
-        return;
-    }
-    if (c->read && value.type == RESP_NULL)
-        value.text = bytes_of(NULL, 0);
-    else if (value.type != (c->read ? RESP_BULK : RESP_INTEGER)) {
-        sim_fail(sim, "client %u, operation %llu: unexpected reply: %.*s", c->index,
-                 (unsigned long long)c->operation, (int)(reply.size < 200 ? reply.size : 200),
-                 (const char *)reply.data);
-        return;
-    }
-    if (c->kind == CLIENT_AUDITOR)
-        history_final(&sim->history, c->audit_key++, value.text);
-    else if (c->read)
-        history_read(&sim->history, c->operation, value.text, c->stale);
+    if (workload_answered(c, server, reply))
+        plain_send(c);
     else
-        history_appended(&sim->history, c->operation, (uint64_t)value.integer);
-    operation_over(c);
+        operation_over(c);
 }
 
 static void operation_failed(struct client *c)
 {
     trace_operation(c, "not executed", bytes_string(""));
-    if (c->operation && c->kind != CLIENT_AUDITOR)
-        history_not_done(&c->sim->history, c->operation);
+    workload_failed(c);
     operation_over(c);
 }
 
 static void operation_unknown(struct client *c)
 {
     trace_operation(c, "unknown", bytes_string(""));
-    if (c->operation && c->kind != CLIENT_AUDITOR)
-        history_unknown(&c->sim->history, c->operation);
+    workload_unknown(c);
     operation_over(c);
 }
 
@@ -173,6 +143,7 @@ static void line_connect(struct client *c, uint32_t server)
     line->waiting_count = line->owed_count = 0;
     line->out_ns = line->in_ns = c->sim->now_ns;
     line->lost_after_ns = UINT64_MAX;
+    memset(line->seen, 0, sizeof line->seen);
     letter_send(letter_new(c, server, runs ? LETTER_UP : LETTER_CLOSED, 0));
 }
 
@@ -196,7 +167,7 @@ struct request_head {
     bool stale;
 };
 
-static void line_request(struct client *c, uint32_t server, uint64_t session, uint64_t sequence)
+static void line_request(struct client *c, uint32_t server)
 {
     struct line *line = &c->lines[server];
     size_t size = buffer_size(&c->request);
@@ -204,12 +175,11 @@ static void line_request(struct client *c, uint32_t server, uint64_t session, ui
     struct letter *letter = letter_new(c, server, LETTER_REQUEST, sizeof head + size);
 
     assert(line->up && line->waiting_count < SESSION_PENDING_MAX);
-    trace_operation(c, c->read ? "read, to" : "write, to",
-                    bytes_string(node_name(NODE_SERVER(server))));
+    trace_operation(c, "to", bytes_string(node_name(NODE_SERVER(server))));
     memset(&head, 0, sizeof head);
-    head.session = session;
-    head.sequence = sequence;
-    head.kind = c->read ? REQUEST_READ : REQUEST_COMMAND;
+    head.session = c->session_id;
+    head.sequence = c->sequence;
+    head.kind = c->request_kind;
     head.stale = c->stale;
     memcpy(letter->bytes, &head, sizeof head);
     memcpy(letter->bytes + sizeof head, buffer_head(&c->request), size);
@@ -375,7 +345,7 @@ void sim_clients_reply(void *server, uint64_t number, enum outcome outcome, stru
 
 static void plain_send(struct client *c)
 {
-    line_request(c, c->server, 0, 0);
+    line_request(c, c->server);
 }
 
 static void line_is_up(struct client *c, uint32_t server)
@@ -417,7 +387,7 @@ static void session_reply(struct client *c, uint32_t server, struct bytes reply)
         if (effects.list[i].type == SESSION_COMPLETE &&
             effects.list[i].outcome == SESSION_ANSWERED) {
             effects.list[i].type = SESSION_DISCARD; /* dealt with here, with the reply at hand */
-            operation_answered(c, reply);
+            operation_answered(c, server, reply);
         }
     session_do(c, &effects);
 }
@@ -439,7 +409,7 @@ static void reply_take(struct client *c, const struct letter *letter)
     else if (letter->outcome == OUTCOME_NOT_EXECUTED)
         operation_failed(c);
     else
-        operation_answered(c, reply);
+        operation_answered(c, letter->server, reply);
 }
 
 /* A request reaches the server, if its side of the line still stands. */
@@ -488,7 +458,9 @@ static void session_do(struct client *c, const struct session_effects *effects)
         case SESSION_CONNECT: line_connect(c, effect->server); break;
         case SESSION_CLOSE: line_close(c, effect->server); break;
         case SESSION_SEND:
-            line_request(c, effect->server, effect->sequence ? effect->id : 0, effect->sequence);
+            c->session_id = effect->sequence ? effect->id : 0;
+            c->sequence = effect->sequence;
+            line_request(c, effect->server);
             break;
         case SESSION_COMPLETE:
             if (effect->outcome == SESSION_FAILED)
@@ -519,83 +491,18 @@ static void session_timer(void *subject, uint64_t at)
     session_do(c, &effects);
 }
 
-/* What clients ask for. */
-
-static void request_pack(struct client *c, uint32_t words, const char *const *texts)
-{
-    struct bytes argv[4];
-
-    for (uint32_t i = 0; i < words; i++)
-        argv[i] = bytes_string(texts[i]);
-    buffer_clear(&c->request, SIZE_MAX);
-    request_pack_command(&c->request, words, argv);
-}
-
-/* Appends to a key, or reads it. */
-static void operation_choose(struct client *c, uint32_t key, bool read)
-{
-    struct sim *sim = c->sim;
-    char name[16];
-
-    snprintf(name, sizeof name, "k%u", key);
-    c->read = read;
-    c->stale = read && c->kind == CLIENT_READER && sim->options.style == STYLE_ACTIVE &&
-               random_below(&c->random, STALE_SHARE) == 0;
-    c->operation = history_begin(&sim->history, key, !read);
-    if (read)
-        request_pack(c, 2, (const char *const[]){ "get", name });
-    else
-        request_pack(c, 3,
-                     (const char *const[]){ "append", name,
-                                            history_operation(&sim->history, c->operation)->text });
-}
-
-/* A value that fills journals. */
-static void bulk_pack(struct client *c, const char *key)
-{
-    struct bytes argv[3] = { bytes_string("set"), bytes_string(key) };
-    char *value = memory_zeroed(1, c->sim->options.bulk_bytes);
-
-    argv[2] = bytes_of(value, 1 + random_below(&c->random, c->sim->options.bulk_bytes));
-    buffer_clear(&c->request, SIZE_MAX);
-    request_pack_command(&c->request, 3, argv);
-    free(value);
-}
-
-/* Something else than appends, for the state to be of more than one kind. */
-static void noise_choose(struct client *c)
-{
-    char key[16];
-    char value[24];
-
-    snprintf(key, sizeof key, "n%u", (unsigned)random_below(&c->random, 20));
-    snprintf(value, sizeof value, "%llu", (unsigned long long)random_below(&c->random, 1000));
-    c->read = c->stale = false;
-    c->operation = 0;
-    if (c->sim->options.bulk_bytes > 0 && random_below(&c->random, 2) == 0) {
-        bulk_pack(c, key);
-        return;
-    }
-    switch (random_below(&c->random, 4)) {
-    case 0: request_pack(c, 4, (const char *const[]){ "psetex", key, "300", value }); break;
-    case 1: request_pack(c, 2, (const char *const[]){ "del", key }); break;
-    case 2: request_pack(c, 3, (const char *const[]){ "set", key, value }); break;
-    default: request_pack(c, 2, (const char *const[]){ "incr", key }); break;
-    }
-}
+/* Calls begin. */
 
 /* The auditor reads every key once, when all is over; a key again when it got no answer. */
 static void audit_next(void *subject, uint64_t argument)
 {
     struct client *c = subject;
-    char name[16];
 
     (void)argument;
-    if (c->audit_key == c->sim->options.keys)
+    if (c->audit_key == c->sim->history.key_count)
         return;
-    snprintf(name, sizeof name, "k%u", c->audit_key);
-    request_pack(c, 2, (const char *const[]){ "get", name });
-    c->busy = c->read = true;
+    workload_audit(c, c->audit_key);
+    c->busy = true;
     plain_call(c);
 }
 
@@ -603,14 +510,13 @@ void clients_audit(struct sim *sim)
 {
     struct client *auditor = client_of(sim, sim->client_count - 1);
 
-    auditor->operation = UINT64_MAX; /* not one of the history's */
     auditor->audit_key = 0;
     audit_next(auditor, 0);
 }
 
 bool clients_audited(struct sim *sim)
 {
-    return client_of(sim, sim->client_count - 1)->audit_key == sim->options.keys;
+    return client_of(sim, sim->client_count - 1)->audit_key == sim->history.key_count;
 }
 
 static void plain_call(struct client *c)
@@ -628,7 +534,7 @@ static void session_call(struct client *c)
 
     session_event_give(c, &(struct session_event){
                               .type = SESSION_CALL,
-                              .once = !c->read,
+                              .once = c->ask == ASK_WRITE,
                               .deadline_ms = hasty ? 20 + (uint32_t)random_below(&c->random, 500)
                                                    : CALL_DEADLINE_MS });
 }
@@ -642,13 +548,7 @@ static void next_call(void *subject, uint64_t calls)
         return;
     c->busy = true;
     c->calls++;
-    if (c->kind == CLIENT_PLAIN &&
-        random_below(&c->random, sim->options.bulk_bytes ? 2 : NOISE_SHARE) == 0)
-        noise_choose(c);
-    else
-        operation_choose(c, (uint32_t)random_below(&c->random, sim->options.keys),
-                         c->kind == CLIENT_READER || (c->kind == CLIENT_SESSION &&
-                                                      random_below(&c->random, READ_SHARE) == 0));
+    workload_choose(c);
     if (c->kind == CLIENT_SESSION)
         session_call(c);
     else
@@ -679,6 +579,7 @@ static void client_init(struct sim *sim, enum client_kind kind)
 
 void clients_init(struct sim *sim)
 {
+    workload_init(sim);
     for (uint32_t i = 0; i < sim->options.session_clients; i++)
         client_init(sim, CLIENT_SESSION);
     for (uint32_t i = 0; i < sim->options.plain_clients; i++)
@@ -699,4 +600,5 @@ void sim_clients_free(struct sim *sim)
                 buffer_free(&c->lines[s].owed[k].reply);
     }
     free(sim->tickets);
+    workload_free(sim);
 }

@@ -20,6 +20,7 @@ struct arguments {
     uint32_t jobs;
     int32_t servers, clients, style, faults_ms; /* below 0: as drawn */
     bool verbose, messages;
+    const char *history; /* NULL: it is not written */
 };
 
 static const char usage[] =
@@ -33,6 +34,8 @@ static const char usage[] =
     "  --faults-ms N   how long there are faults; 0: there are none\n"
     "  --verbose       prints what happens; the same for the same arguments\n"
     "  --messages      prints every message, too\n"
+    "  --history FILE  with one seed: writes what clients asked and were told, for\n"
+    "                  holdfast-linearizable\n"
     "Prints a line for each seed that fails and a summary; exit status 1 if any failed.\n";
 
 static char running[128]; /* how to replay what runs now, for the handler of its abort */
@@ -66,6 +69,24 @@ static void replay_format(const struct arguments *a, uint64_t seed, char *text, 
         snprintf(text + used, size - used, " --faults-ms %d", a->faults_ms);
 }
 
+static bool history_save(const struct sim *sim, const char *path)
+{
+    FILE *out = fopen(path, "w");
+    bool good;
+
+    if (!out) {
+        fprintf(stderr, "holdfast-sim: cannot open %s: %s\n", path, strerror(errno));
+        return false;
+    }
+    sim_history_write(sim, out);
+    good = !ferror(out);
+    if (fclose(out) != 0 || !good) {
+        fprintf(stderr, "holdfast-sim: cannot write %s: %s\n", path, strerror(errno));
+        return false;
+    }
+    return true;
+}
+
 static bool seed_play(const struct arguments *a, uint64_t seed)
 {
     struct sim_options options;
@@ -97,6 +118,8 @@ static bool seed_play(const struct arguments *a, uint64_t seed)
     if (!good)
         printf("seed %llu failed: %s: replay: %s\n", (unsigned long long)seed, sim_failure(sim),
                replay);
+    if (a->history && !history_save(sim, a->history))
+        good = false;
     sim_free(sim);
     alarm(0);
     fflush(stdout);
@@ -246,6 +269,7 @@ static bool option_take(struct arguments *a, int option, const char *text)
         good = strcmp(text, style_name((uint8_t)a->style)) == 0;
         break;
     case 'v': a->verbose = true; break;
+    case 'o': a->history = text; break;
     default: a->messages = true; break;
     }
     return good;
@@ -263,6 +287,7 @@ int main(int argc, char **argv)
         { "faults-ms", required_argument, NULL, 'f' },
         { "verbose", no_argument, NULL, 'v' },
         { "messages", no_argument, NULL, 'm' },
+        { "history", required_argument, NULL, 'o' },
         { "help", no_argument, NULL, 'h' },
         { NULL, 0, NULL, 0 },
     };
@@ -281,7 +306,7 @@ int main(int argc, char **argv)
             return 2;
         }
     }
-    if (optind < argc) {
+    if (optind < argc || (a.history && a.seeds > 1)) {
         fputs(usage, stderr);
         return 2;
     }

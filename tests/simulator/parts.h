@@ -20,7 +20,9 @@
 #define HELLO_MS         2000u /* patience with a link that does not come up, as in the runtime */
 #define LINK_LASTED_MS   1000u /* a link that stood so long ends the backoff */
 
-#define REQUEST_SIZE_MAX 81920u /* of a client here, packed */
+#define REQUEST_SIZE_MAX   2200000u /* of a client here, packed */
+#define SIM_PAST_MAX       64u
+#define WALL_OFFSET_US_MAX UINT64_C(1000000) /* wall clocks are so wrong at most */
 
 struct process;
 struct connection;
@@ -155,9 +157,24 @@ struct line {
     uint32_t waiting_count;
     struct owed owed[SESSION_PENDING_MAX]; /* the server's side, oldest first */
     uint32_t owed_count;
+    uint64_t seen[HISTORY_KEYS_MAX]; /* length of each text, as reads of old state showed it here */
 };
 
 enum client_kind { CLIENT_SESSION, CLIENT_PLAIN, CLIENT_READER, CLIENT_AUDITOR };
+
+/* What a client has asked for. */
+enum ask {
+    ASK_NOISE,
+    ASK_READ,
+    ASK_WRITE,
+    ASK_PAIR_READ,
+    ASK_PAIR_WRITE,
+    ASK_EXCHANGE_WATCH,
+    ASK_EXCHANGE_READ,
+    ASK_EXCHANGE,
+    ASK_REPEAT,
+    ASK_AUDIT,
+};
 
 struct client {
     struct sim *sim;
@@ -166,15 +183,26 @@ struct client {
     struct random random;
     struct session session;
     struct line lines[SERVER_COUNT_MAX];
-    struct buffer request; /* packed, of the operation under way */
+    struct buffer request; /* packed, of what is under way */
     bool busy;
-    bool read;
+    enum ask ask;
+    uint8_t request_kind;
     bool stale;
-    uint64_t operation; /* in the history; 0: none, it does not matter */
-    uint32_t server;    /* plain: to which it goes */
-    uint32_t audit_key; /* auditor: the next to read */
+    uint64_t session_id, sequence; /* 0, 0: none */
+    uint64_t operation[2];         /* in the history; 0: none */
+    uint32_t exchange_key;
+    uint64_t exchange_version;
+    struct operation exchange_seen; /* the read before it */
+    uint32_t server;                /* plain: to which it goes */
+    uint32_t audit_key;             /* auditor: the next to read */
     uint64_t timer_ns;  /* of the session */
     uint64_t calls;
+};
+
+/* What a session has asked for once, and was answered or has given up. */
+struct past {
+    uint64_t session, sequence, operation;
+    struct buffer request;
 };
 
 struct committed {
@@ -222,6 +250,11 @@ struct sim {
     struct client clients[SIM_CLIENT_COUNT_MAX];
     uint32_t client_count;
     bool clients_stopped;
+    struct past past[SIM_PAST_MAX]; /* a ring; sequence 0: none */
+    uint64_t past_count;
+    uint32_t pair_key;     /* the first of the two texts that are written together, behind all keys
+                              that are written by themselves */
+    uint32_t expiring_key; /* register whose values may have an end; UINT32_MAX: none */
     bool faults_over;
     struct history history;
     struct checks checks;
@@ -230,7 +263,7 @@ struct sim {
     bool excused; /* a fault cost a server that became indispensable at the same time */
     uint64_t loss_waits;
     uint64_t messages, turns;
-    char failure[1024];
+    char failure[4096];
 };
 
 uint64_t sim_chance(struct sim *sim, uint64_t bound); /* 0 … bound-1 */
@@ -296,6 +329,16 @@ void sim_clients_reply(void *server, uint64_t ticket, enum outcome outcome, stru
 /* Reads every key once more and puts it beside all that was acknowledged. */
 void clients_audit(struct sim *sim);
 bool clients_audited(struct sim *sim);
+
+/* workload.c: what clients ask for */
+void workload_init(struct sim *sim);
+void workload_free(struct sim *sim);
+void workload_choose(struct client *client); /* packs the next request */
+void workload_audit(struct client *client, uint32_t key);
+/* How it ended. True: there is another request, which belongs to it, to the same server. */
+bool workload_answered(struct client *client, uint32_t server, struct bytes reply);
+void workload_failed(struct client *client); /* it was certainly not executed */
+void workload_unknown(struct client *client);
 
 /* checks.c */
 void checks_turn(struct process *process); /* after each turn */

@@ -86,7 +86,8 @@ void process_init(struct sim *sim, node_id node, uint32_t host)
     p->life = 1;
     p->clock_ppm = (int32_t)sim_chance(sim, 2 * (uint64_t)sim->options.clock_ppm_max + 1) -
                    (int32_t)sim->options.clock_ppm_max;
-    p->wall_offset_us = (int64_t)sim_chance(sim, 2000000) - 1000000;
+    p->wall_offset_us =
+        (int64_t)sim_chance(sim, 2 * WALL_OFFSET_US_MAX) - (int64_t)WALL_OFFSET_US_MAX;
 }
 
 void process_free(struct process *p)

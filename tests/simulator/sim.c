@@ -194,6 +194,11 @@ void sim_options_drawn(struct sim_options *o, uint64_t seed)
     o->keep_bytes_min = 4096u << random_below(&r, 6);
     if (o->disk)
         o->may_lose = false;
+    o->registers = (uint32_t)random_below(&r, 4);
+    o->numbers = (uint32_t)random_below(&r, 3);
+    o->transactions = random_below(&r, 2) == 0;
+    o->repeats = random_below(&r, 2) == 0;
+    o->value_bytes_max = random_below(&r, 4) ? 0 : 1024u << random_below(&r, 12);
 }
 
 /* The config that such a cluster would have; addresses do not matter. */
@@ -243,7 +248,6 @@ struct sim *sim_new(const struct sim_options *options)
     sim->taken.before = sim->taken.after = &sim->taken;
     sim->effects = memory_zeroed(1, sizeof *sim->effects);
     config_make(&sim->config, options);
-    history_init(&sim->history, options->keys);
     process_init(sim, NODE_RM, RM_HOST);
     process_init(sim, NODE_GFD, GFD_HOST);
     for (uint32_t i = 0; i < options->hosts; i++)
@@ -607,12 +611,19 @@ void sim_settle(struct sim *sim)
     clients_audit(sim);
     if (!sim_run_until(sim, clients_audited, ANSWER_MS))
         sim_fail(sim, "the last reads are unanswered after %u ms", ANSWER_MS);
+    if (!sim->history.fault[0])
+        history_linearizable(&sim->history);
     if (sim->history.fault[0])
         sim_fail(sim, "%s", sim->history.fault);
     if (!sim_run_until(sim, checks_even, sim->options.lease_ms + 2000))
         sim_fail(sim, "in the end some server has other entries than the others");
     if (!sim_is_whole(sim))
         fail_lacking(sim, "it does not stay whole, though nothing is wrong any more");
+}
+
+void sim_history_write(const struct sim *sim, FILE *out)
+{
+    history_write(&sim->history, out);
 }
 
 static void options_trace(struct sim *sim)

@@ -33,7 +33,11 @@ struct sim_options {
     uint32_t clock_ppm_max;              /* clocks of hosts run faster or slower by up to so much */
     uint32_t session_clients, plain_clients, readers;
     uint32_t think_ms; /* mean pause of a client between two requests */
-    uint32_t keys;
+    uint32_t keys;               /* texts; besides: */
+    uint32_t registers, numbers; /* the last register has values that expire */
+    bool transactions;           /* plain clients use MULTI, EXEC and WATCH */
+    bool repeats;                /* old requests of sessions come again */
+    uint32_t value_bytes_max;    /* of a register's value now and then; 0: all are small */
     uint32_t bulk_bytes; /* of large values that plain clients write now and then; 0: none */
     uint64_t journal_bytes_max, pending_bytes_max;
     bool disk;               /* journals are on disk, else in memory */
@@ -109,6 +113,9 @@ void sim_accept_loss(struct sim *sim);
 /* Lets the cluster come to rest, then clients: fails unless it becomes whole and stays so, every
  * request is answered, and every key holds what was acknowledged. */
 void sim_settle(struct sim *sim);
+
+/* What clients asked for and were told, for holdfast-linearizable. */
+void sim_history_write(const struct sim *sim, FILE *out);
 
 /* A whole run by the options: faults, then peace, then everything must be well again. */
 void sim_play(struct sim *sim);
