@@ -454,8 +454,8 @@ static void told_fill(struct told *t)
 }
 
 static const char *const kind_names[] = {
-    [LINEAR_READ] = "get",    [LINEAR_WRITE] = "set", [LINEAR_WRITE_IF_ABSENT] = "setnx",
-    [LINEAR_SWAP] = "getset", [LINEAR_DELETE] = "del", [LINEAR_WRITE_IF_PRESENT] = "setxx",
+    [LINEAR_READ] = "get",      [LINEAR_WRITE] = "set",  [LINEAR_WRITE_IF_ABSENT] = "setnx",
+    [LINEAR_SWAP] = "getset",   [LINEAR_DELETE] = "del", [LINEAR_WRITE_IF_PRESENT] = "setxx",
     [LINEAR_APPEND] = "append", [LINEAR_ADD] = "incrby",
 };
 

@@ -57,7 +57,7 @@ struct history {
     struct operation *operations; /* by number - 1 */
     uint64_t count, capacity;
     uint64_t writes_done, reads_done, unknown;
-    bool forgiven; /* loss was accepted */
+    bool forgiven;    /* loss was accepted */
     char fault[2048]; /* the first thing found wrong */
 };
 

@@ -195,7 +195,7 @@ struct client {
     struct operation exchange_seen; /* the read before it */
     uint32_t server;                /* plain: to which it goes */
     uint32_t audit_key;             /* auditor: the next to read */
-    uint64_t timer_ns;  /* of the session */
+    uint64_t timer_ns;              /* of the session */
     uint64_t calls;
 };
 

@@ -32,7 +32,7 @@ struct sim_options {
     uint32_t delay_us_min, delay_us_max; /* of a message between hosts */
     uint32_t clock_ppm_max;              /* clocks of hosts run faster or slower by up to so much */
     uint32_t session_clients, plain_clients, readers;
-    uint32_t think_ms; /* mean pause of a client between two requests */
+    uint32_t think_ms;           /* mean pause of a client between two requests */
     uint32_t keys;               /* texts; besides: */
     uint32_t registers, numbers; /* the last register has values that expire */
     bool transactions;           /* plain clients use MULTI, EXEC and WATCH */

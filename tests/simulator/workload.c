@@ -156,8 +156,8 @@ static void pair_choose(struct client *c, bool read)
     request_pack_transaction_begin(&c->request, 0);
     request_pack_transaction_commands(&c->request, 2);
     for (uint32_t i = 0; i < 2; i++) {
-        c->operation[i] = operation_begin(c, c->sim->pair_key + i,
-                                          read ? LINEAR_READ : LINEAR_APPEND, 0);
+        c->operation[i] =
+            operation_begin(c, c->sim->pair_key + i, read ? LINEAR_READ : LINEAR_APPEND, 0);
         operation_pack(c, c->operation[i], commands[read], NULL);
     }
 }
