@@ -1109,19 +1109,33 @@ uint64_t replica_append(struct replica *r)
     return r->last_index;
 }
 
-bool replica_may_read(struct replica *r, struct instant now, struct instant arrived)
+/* Our clock at the last append that a quorum has answered; 0: none. */
+static uint64_t quorum_stamp(const struct replica *r, struct instant now)
 {
-    uint64_t stamps[SERVER_COUNT_MAX], stamp, lease_ns;
+    uint64_t stamps[SERVER_COUNT_MAX];
 
-    if (!is_primary(r) || !r->serving)
-        return false;
-    now = instant_max(now, arrived);
     for (uint32_t i = 0; i < SERVER_COUNT_MAX; i++)
         stamps[i] = r->peers[i].stamp;
     stamps[self_index(r)] = now.ns;
-    stamp = quorum_of(r, stamps);
-    lease_ns = r->options.lease_ms * 10000ull * (100u - LEASE_DRIFT_PERCENT);
-    if (stamp >= arrived.ns || (stamp && stamp + lease_ns > now.ns))
+    return quorum_of(r, stamps);
+}
+
+bool replica_leased(const struct replica *r, struct instant now)
+{
+    uint64_t lease_ns = r->options.lease_ms * 10000ull * (100u - LEASE_DRIFT_PERCENT), stamp;
+
+    if (!is_primary(r) || !r->serving)
+        return false;
+    stamp = quorum_stamp(r, now);
+    return stamp && stamp + lease_ns > now.ns;
+}
+
+bool replica_may_read(struct replica *r, struct instant now, struct instant arrived)
+{
+    if (!is_primary(r) || !r->serving)
+        return false;
+    now = instant_max(now, arrived);
+    if (replica_leased(r, now) || quorum_stamp(r, now) >= arrived.ns)
         return true;
     if (arrived.ns > r->confirm_ns)
         r->confirm_ns = arrived.ns;

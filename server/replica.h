@@ -135,6 +135,9 @@ enum replica_way replica_way(const struct replica *r);
  */
 uint64_t replica_append(struct replica *r);
 
+/* Whether the lease holds: until it ends no other primary can have committed anything. */
+bool replica_leased(const struct replica *r, struct instant now);
+
 /* Whether a read that arrived then may be answered from committed state now. now may be older than
  * arrived (the turn's beginning). When it may not, the others are asked. */
 bool replica_may_read(struct replica *r, struct instant now, struct instant arrived);

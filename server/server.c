@@ -263,6 +263,7 @@ void server_status(const struct server *s, struct instant now, struct server_sta
         .acks = r->view.acks,
         .members = r->view.members,
         .serving = r->role == ROLE_PRIMARY ? r->serving : replica_way(r) == REPLICA_FORWARD,
+        .leased = replica_leased(r, now),
         .restoring = !r->whole,
         .journal_first = r->first_index,
         .journal_index = r->last_index,

@@ -112,6 +112,7 @@ struct server_status {
     uint32_t acks;
     struct members members;
     bool serving;   /* knows a primary that it can reach, or is one that serves */
+    bool leased;    /* as primary: answers reads without asking the others */
     bool restoring; /* a checkpoint is being received */
     uint64_t journal_first, journal_index, commit_index, executed_index;
     uint64_t checkpoint_count, checkpoint_index;

@@ -56,6 +56,43 @@ static void check_one_primary(struct process *p, const struct server_status *s)
                  (unsigned long long)s->view);
 }
 
+/* Section 6: while a primary answers reads by its lease, none of a later view has committed. */
+static void check_one_reader(struct process *p, const struct server_status *s)
+{
+    for (uint32_t i = 0; i < p->sim->options.servers; i++) {
+        struct process *other = sim_process(p->sim, NODE_SERVER(i));
+        const struct process *old = s->view < other->status.view ? p : other;
+        const struct process *new = old == p ? other : p;
+        struct server_status now;
+
+        if (other == p || !other->server || s->role != ROLE_PRIMARY ||
+            other->status.role != ROLE_PRIMARY || s->view == other->status.view ||
+            !(new == p ? s->serving : new->status.serving))
+            continue;
+        server_status(old->server, process_clock(old), &now);
+        if (now.leased)
+            sim_fail(p->sim, "%s answers reads in view %llu, and %s has committed in view %llu",
+                     node_name(old->node), (unsigned long long)now.view, node_name(new->node),
+                     (unsigned long long)(new == p ? s->view : new->status.view));
+    }
+}
+
+/* Rule 5: what is of earlier views is committed with an entry of the primary's own. */
+static void check_commit_view(struct process *p, const struct server_status *s)
+{
+    const struct journal *journal = server_journal(p->server);
+
+    if (s->role != ROLE_PRIMARY || s->commit_index == p->status.commit_index ||
+        p->status.role != ROLE_PRIMARY || s->view != p->status.view ||
+        s->commit_index < journal->first || s->commit_index > journal->last)
+        return;
+    if (journal_at(journal, s->commit_index)->view != s->view)
+        sim_fail(p->sim, "%s committed up to entry %llu of view %llu in view %llu",
+                 node_name(p->node), (unsigned long long)s->commit_index,
+                 (unsigned long long)journal_at(journal, s->commit_index)->view,
+                 (unsigned long long)s->view);
+}
+
 /* In one life, promises and views only grow. */
 static void check_promises_grow(struct process *p, const struct server_status *s)
 {
@@ -215,9 +252,11 @@ void checks_turn(struct process *p)
                                                   .primary = s.primary,
                                                   .members = s.members });
     check_one_primary(p, &s);
+    check_one_reader(p, &s);
     check_promises_grow(p, &s);
     check_state_grows(p, &s);
     check_executed_committed(p, &s);
+    check_commit_view(p, &s);
     check_committed(p, &s);
     check_digest(p, &s);
     check_bounds(p, &s);

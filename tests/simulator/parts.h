@@ -118,9 +118,10 @@ struct process {
     struct detector *detector;
     struct membership *membership;
     struct rm *rm;
-    struct disk *disk;    /* server: over all lives; NULL: journals are in memory */
-    uint64_t disk_lost;   /* incarnations up to here have left nothing */
-    struct buffer stored; /* rm: what it stored last, over all lives */
+    uint64_t lease_until_ns; /* server: till then a primary may answer reads by its leave */
+    struct disk *disk;       /* server: over all lives; NULL: journals are in memory */
+    uint64_t disk_lost;      /* incarnations up to here have left nothing */
+    struct buffer stored;    /* rm: what it stored last, over all lives */
     bool stored_any;
 
     /* Of a server, as of its last turn. */
@@ -346,6 +347,9 @@ void checks_stored(struct sim *sim);       /* the rm has stored a view */
 void checks_forgive(struct sim *sim);      /* loss is accepted: what was committed may be gone */
 bool checks_even(struct sim *sim);         /* all have the same entries, all committed */
 void checks_free(struct sim *sim);
+
+/* claims.c: what a server says to another is true of what it has. */
+void claims_check(struct process *process, node_id to, const struct message *message);
 
 /* faults.c */
 void faults_begin(struct sim *sim);

@@ -186,7 +186,10 @@ static bool carry_out(struct process *p, uint64_t life)
             break;
         }
         switch (effect->type) {
-        case EFFECT_SEND: network_send(p, effect->node, &effect->message); break;
+        case EFFECT_SEND:
+            claims_check(p, effect->node, &effect->message);
+            network_send(p, effect->node, &effect->message);
+            break;
         case EFFECT_NOTE: edge_noted(p, effect); break;
         case EFFECT_END:
             sim_trace(p->sim, p->node, "ends itself: %s", effect->text);

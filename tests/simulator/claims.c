@@ -1,0 +1,94 @@
+/* claims - what a server tells another must be true of what it has when it says so. Consequences of
+ * a false word may need rare events to show; the word itself is seen at once. */
+#include <inttypes.h>
+
+#include "server/journal.h"
+#include "server/replica.h"
+#include "tests/simulator/parts.h"
+
+#define MILLISECOND_NS UINT64_C(1000000)
+
+/* Rule 5: the journal's view is that of its last entry, and no later one. */
+static void report_check(struct process *p, const struct message_report *report)
+{
+    const struct journal *journal = server_journal(p->server);
+    uint64_t left_ns = p->lease_until_ns > p->sim->now_ns ? p->lease_until_ns - p->sim->now_ns : 0;
+    /* Clocks differ, and what is in between takes time. */
+    uint64_t slack_ns = left_ns / 100 + MILLISECOND_NS;
+
+    if (report->last_index > journal->last)
+        sim_fail(p->sim, "%s reports entry %" PRIu64 ", its journal ends with %" PRIu64,
+                 node_name(p->node), report->last_index, journal->last);
+    else if (report->last_index >= journal->first &&
+             report->journal_view != journal_at(journal, report->last_index)->view)
+        sim_fail(p->sim, "%s reports a journal of view %" PRIu64 ", its last entry is of %" PRIu64,
+                 node_name(p->node), report->journal_view,
+                 journal_at(journal, report->last_index)->view);
+    if (report->lease_left_ms * MILLISECOND_NS + slack_ns < left_ns)
+        sim_fail(p->sim, "%s reports %" PRIu32 " ms of a lease, the primary may count on %" PRIu64,
+                 node_name(p->node), report->lease_left_ms, left_ns / MILLISECOND_NS);
+}
+
+/* Its primary may answer reads for lease_ms from when it sent the append that is answered. */
+static void lease_note(struct process *p, const struct process *primary,
+                       const struct message_ack *ack)
+{
+    uint64_t now = process_clock(primary).ns;
+    uint64_t age_ns = now > ack->stamp ? now - ack->stamp : 0;
+    uint64_t lease_ns = p->sim->options.lease_ms * MILLISECOND_NS;
+
+    if (ack->stamp == 0 || age_ns >= lease_ns)
+        return;
+    if (p->lease_until_ns < p->sim->now_ns + lease_ns - age_ns)
+        p->lease_until_ns = p->sim->now_ns + lease_ns - age_ns;
+}
+
+/* Rule 3: what is acknowledged is in the journal, and the primary has the same. */
+static void ack_check(struct process *p, node_id to, const struct message_ack *ack)
+{
+    const struct process *primary = sim_process(p->sim, to);
+    const struct journal *ours = server_journal(p->server), *theirs;
+
+    if (ack->index > ours->last)
+        sim_fail(p->sim, "%s acknowledges entry %" PRIu64 ", its journal ends with %" PRIu64,
+                 node_name(p->node), ack->index, ours->last);
+    if (!primary || !primary->server || primary->status.view != ack->view ||
+        primary->status.role != ROLE_PRIMARY)
+        return;
+    lease_note(p, primary, ack);
+    theirs = server_journal(primary->server);
+    if (ack->index < ours->first || ack->index < theirs->first || ack->index > ours->last)
+        return;
+    if (ack->index > theirs->last ||
+        journal_at(ours, ack->index)->view != journal_at(theirs, ack->index)->view)
+        sim_fail(p->sim, "%s acknowledges entry %" PRIu64 ", of which %s has another",
+                 node_name(p->node), ack->index, node_name(to));
+}
+
+/* A joiner that is to be taken in has its state, and nearly all entries. */
+static void caught_up_check(struct process *p, const struct message_caught_up *caught_up)
+{
+    const struct process *joiner = sim_process(p->sim, caught_up->joiner);
+    const struct journal *journal = server_journal(p->server);
+
+    if (!joiner || !joiner->server || joiner->incarnation != caught_up->incarnation ||
+        joiner->status.view != caught_up->number)
+        return;
+    if (joiner->status.restoring ||
+        joiner->status.journal_index + CAUGHT_UP_ENTRIES < journal->last)
+        sim_fail(p->sim, "%s calls %s caught up: it has entry %" PRIu64 " of %" PRIu64 "%s",
+                 node_name(p->node), node_name(joiner->node), joiner->status.journal_index,
+                 journal->last, joiner->status.restoring ? ", and no state" : "");
+}
+
+void claims_check(struct process *p, node_id to, const struct message *message)
+{
+    if (!p->server)
+        return;
+    switch (message->type) {
+    case MESSAGE_REPORT: report_check(p, &message->report); break;
+    case MESSAGE_ACK: ack_check(p, to, &message->ack); break;
+    case MESSAGE_CAUGHT_UP: caught_up_check(p, &message->caught_up); break;
+    default: break;
+    }
+}
