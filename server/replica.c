@@ -715,6 +715,16 @@ static bool lacks_state(const struct replica_peer *p)
     return p->executed_index < p->reset_index;
 }
 
+/* What a member is known to hold. Rule 3: the life in its place that is a member, no other. */
+static uint64_t counted_index(const struct replica *r, uint32_t i)
+{
+    const struct replica_peer *p = &r->peers[i];
+
+    if (!members_has(&r->view.members, NODE_SERVER(i), p->incarnation) || lacks_state(p))
+        return 0;
+    return p->match_index;
+}
+
 static void advance_commit(struct replica *r, struct instant now, struct effects *out)
 {
     uint64_t values[SERVER_COUNT_MAX], commit;
@@ -722,7 +732,7 @@ static void advance_commit(struct replica *r, struct instant now, struct effects
     if (!is_primary(r) || !instant_reached(now, r->lease_wait))
         return;
     for (uint32_t i = 0; i < SERVER_COUNT_MAX; i++)
-        values[i] = lacks_state(&r->peers[i]) ? 0 : r->peers[i].match_index;
+        values[i] = counted_index(r, i);
     values[self_index(r)] = r->saved_index;
     commit = quorum_of(r, values);
     /* Rule 5: only entries of this view are counted; those before come with them. */

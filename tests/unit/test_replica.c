@@ -188,6 +188,7 @@ static void test_old_incarnation_counts_not(void **state)
     assert_int_equal(f->replica.commit_index, 0);
     link_up(f, s2, 23);
     hear(f, s2, ack(1, 23, 1, 0));
+    tick(f, 1);
     assert_int_equal(f->replica.commit_index, 0);
 }
 
