@@ -16,6 +16,8 @@ PACKAGES = build-essential pkg-config libevent-dev libconfig-dev libcmocka-dev l
            libedit-dev
 TEST_PACKAGES  = $(PACKAGES) redis-tools python3
 CHECK_PACKAGES = $(PACKAGES) clang-format clang-tidy cppcheck
+FUZZ_PACKAGES  = $(PACKAGES) clang libclang-rt-14-dev python3
+COVERAGE_PACKAGES = $(TEST_PACKAGES) lcov
 MODEL_PACKAGES = build-essential spin
 BENCH_PACKAGES = $(PACKAGES) redis-server redis-tools python3
 
@@ -37,25 +39,32 @@ ARCHIVES  = $(foreach f,$(FOLDERS),$(BUILD)/lib$(f).a)
 BINARIES  = $(addprefix $(BUILD)/bin/,holdfast holdfast-server holdfast-lfd holdfast-gfd \
               holdfast-rm holdfast-client holdfast-sim holdfast-linearizable)
 UNIT_TESTS = $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/test_*.c))
+FUZZ_TARGETS = $(patsubst %.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
 EXAMPLES  = $(patsubst %.c,$(BUILD)/%.so,$(wildcard tests/services/*.c))
 C_FILES   = $(wildcard common/*.[ch] server/*.[ch] server/services/*.[ch] lfd/*.[ch] gfd/*.[ch] \
               rm/*.[ch] client/*.[ch] tests/*/*.[ch])
 
-.PHONY: all demo test unit sim cluster bench model check format deps deps-test deps-check deps-model \
-        deps-bench install clean
+.PHONY: all demo test unit sim corpus fuzz coverage cluster bench model check format deps deps-test \
+        deps-check deps-coverage deps-fuzz deps-model deps-bench install clean
 .SECONDARY:
 .DELETE_ON_ERROR:
 
 all: deps
 	@$(MAKE) --no-print-directory $(JOBS) binaries
 
-.PHONY: binaries
-binaries: $(BINARIES) $(UNIT_TESTS) $(EXAMPLES)
+.PHONY: binaries fuzz-targets fuzz-seeds
+binaries: $(BINARIES) $(UNIT_TESTS) $(FUZZ_TARGETS) $(EXAMPLES)
+
+fuzz-targets: $(FUZZ_TARGETS)
+fuzz-seeds: $(BUILD)/tests/fuzz/seeds
+	$< tests/fuzz/corpus
 
 # Each target installs the Debian packages that it needs and that are missing.
 deps:       ; @.ci/deps $(PACKAGES)
 deps-test:  ; @.ci/deps $(TEST_PACKAGES)
 deps-check: ; @.ci/deps $(CHECK_PACKAGES)
+deps-coverage: ; @.ci/deps $(COVERAGE_PACKAGES)
+deps-fuzz:  ; @.ci/deps $(FUZZ_PACKAGES)
 deps-model: ; @.ci/deps $(MODEL_PACKAGES)
 deps-bench: ; @.ci/deps $(BENCH_PACKAGES)
 
@@ -106,6 +115,18 @@ $(BUILD)/tests/unit/test_%: $(BUILD)/tests/unit/test_%.o $(BUILD)/libsimulator.a
                             $(BUILD)/librm.a $(BUILD)/libgfd.a $(BUILD)/liblfd.a $(BUILD)/libserver.a $(BUILD)/libclient.a $(BUILD)/libcommon.a
 	$(call link,-Wl$(comma)--export-dynamic -lcmocka)
 
+# Targets for hostile bytes. With FUZZER=1 libFuzzer gives them, else tests/fuzz/replay.c does.
+FUZZER ?= 0
+FUZZ_OBJECTS = $(patsubst %,$(BUILD)/tests/fuzz/%.o,scratch machines $(if $(filter 0,$(FUZZER)),replay))
+$(foreach t,records segments checkpoint store text_file,$(BUILD)/tests/fuzz/fuzz_$(t)) \
+$(BUILD)/tests/fuzz/seeds: $(BUILD)/tests/fuzz/checksums_off.o
+$(BUILD)/tests/fuzz/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(FUZZ_OBJECTS) $(BUILD)/librm.a \
+                            $(BUILD)/libserver.a $(BUILD)/libcommon.a
+	$(call link,$(if $(filter 1,$(FUZZER)),-fsanitize=fuzzer))
+$(BUILD)/tests/fuzz/seeds: $(BUILD)/tests/fuzz/seeds.o $(BUILD)/tests/fuzz/scratch.o \
+                           $(BUILD)/librm.a $(BUILD)/libserver.a $(BUILD)/libcommon.a
+	$(call link)
+
 # What users link: one object that shows nothing but holdfast_…
 LIBRARY_OBJECTS = $(patsubst %,$(BUILD)/%.o,client/library client/channel client/session \
                     client/address common/buffer common/error common/resp_read common/resp_reply \
@@ -127,10 +148,23 @@ demo: all
 
 test: deps-test
 	@$(MAKE) --no-print-directory $(JOBS) binaries
-	@BUILD=$(BUILD) tests/run unit sim cluster
-unit sim cluster: deps-test
+	@BUILD=$(BUILD) tests/run unit sim corpus cluster
+unit sim corpus cluster: deps-test
 	@$(MAKE) --no-print-directory $(JOBS) binaries
 	@BUILD=$(BUILD) tests/run $@
+
+# Each target of tests/fuzz for SECONDS; what it finds is kept in build-fuzz/fuzz.
+SECONDS ?= 60
+fuzz: deps-fuzz
+	@$(MAKE) --no-print-directory $(JOBS) CC=clang BUILD=build-fuzz SANITIZE=1 FUZZER=1 \
+	    CFLAGS='-O1 -g -fsanitize=fuzzer-no-link' fuzz-targets
+	@BUILD=build-fuzz tests/fuzz/run $(SECONDS) $(TARGETS)
+
+# What the tests reach, of lines and branches. PARTS as for tests/run.
+coverage: deps-coverage
+	@$(MAKE) --no-print-directory $(JOBS) BUILD=build-coverage CFLAGS='-O0 -g --coverage' \
+	    LDFLAGS=--coverage binaries
+	@BUILD=build-coverage tests/coverage $(PARTS)
 
 model: deps-model
 	@tests/model/run

@@ -234,6 +234,12 @@ static void session_remember(struct machine *m, const struct machine_entry *entr
     sessions_record(m->sessions, entry->session, entry->sequence, entry->index, reply);
 }
 
+/* Nobody waits for a reply, so there is none to remember. */
+static bool has_reply(uint8_t kind)
+{
+    return kind != REQUEST_VIEW && kind != REQUEST_MARK && kind != REQUEST_TIME;
+}
+
 void machine_execute(struct machine *m, const struct machine_entry *entry, struct buffer *reply)
 {
     size_t before = buffer_size(reply);
@@ -243,7 +249,7 @@ void machine_execute(struct machine *m, const struct machine_entry *entry, struc
     assert(entry->time_us >= m->time_us);
     m->index = entry->index;
     m->time_us = entry->time_us;
-    if (entry->session == 0) {
+    if (entry->session == 0 || !has_reply(entry->kind)) {
         request_execute(m, entry, reply);
         return;
     }

@@ -28,7 +28,7 @@ uint64_t machine_index(const struct machine *machine);
 uint64_t machine_time_us(const struct machine *machine);
 
 /* Executes the next entry (index = machine_index() + 1, asserted) and appends its reply (none for
- * VIEW, MARK, TIME).
+ * VIEW, MARK, TIME, which are in no session).
  *
  * In a session, a sequence that is the last executed gives the remembered reply; an older one gets
  * "-ERR …"; a session that is not known gets "-SESSIONLOST …" when its sequence is above 1; all

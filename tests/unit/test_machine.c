@@ -368,6 +368,23 @@ static void test_other_kinds(void **state)
     assert_int_equal(machine_time_us(f->machine), 30);
 }
 
+/* What has no reply is in no session, whatever its entry says: there is nothing to remember.
+ * Found by fuzz_request. */
+static void test_silent_kinds_in_a_session(void **state)
+{
+    struct fixture *f = *state;
+    struct bytes reply;
+
+    buffer_free(&f->reply); /* a buffer without memory, as it is at the start */
+    machine_execute(
+        f->machine,
+        &(struct machine_entry){ .index = 1, .kind = REQUEST_TIME, .session = 7, .sequence = 1 },
+        &f->reply);
+    assert_int_equal(buffer_size(&f->reply), 0);
+    assert_false(machine_remembered(f->machine, 7, 1, &reply));
+    assert_string_equal(command(f, 7, 1, "up"), ":1001\r\n");
+}
+
 /* Reads all slices of the fixture's machine into a copy and ends both; true when the copy takes it.
  */
 static bool follow(struct fixture *f, struct machine *copy, uint64_t base, uint64_t digest_off)
@@ -469,11 +486,13 @@ int main(void)
 {
 #define STORY(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        STORY(test_repeat),           STORY(test_sequences),       STORY(test_reply_lost),
-        STORY(test_checked),          STORY(test_transaction),     STORY(test_watch),
-        STORY(test_transaction_cut),  STORY(test_queries),         STORY(test_other_kinds),
-        STORY(test_checkpoints),      STORY(test_changes_unknown), STORY(test_wrong_checkpoint),
-        STORY(test_empty_checkpoint),
+        STORY(test_repeat),           STORY(test_sequences),
+        STORY(test_reply_lost),       STORY(test_checked),
+        STORY(test_transaction),      STORY(test_watch),
+        STORY(test_transaction_cut),  STORY(test_queries),
+        STORY(test_other_kinds),      STORY(test_checkpoints),
+        STORY(test_changes_unknown),  STORY(test_wrong_checkpoint),
+        STORY(test_empty_checkpoint), STORY(test_silent_kinds_in_a_session),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

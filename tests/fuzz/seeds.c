@@ -1,0 +1,511 @@
+/* Makes the seeds of the binary formats: seeds CORPUS. With checksums off, as the targets that read
+ * them. Run again when a format changes; seeds that are text are written by hand. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include "rm/saved.h"
+#include "rm/store.h"
+#include "server/checkpoint_file.h"
+#include "server/machine.h"
+#include "server/segment_format.h"
+#include "server/services/kv.h"
+#include "tests/fuzz/fuzz.h"
+
+#define SEED_BYTES_MAX ((size_t)1 << 20)
+
+static const char *corpus;
+
+static void write_seed(const char *target, const char *name, const struct buffer *seed)
+{
+    char path[1024];
+    FILE *file;
+
+    (void)snprintf(path, sizeof path, "%s/%s", corpus, target);
+    (void)mkdir(path, 0755);
+    (void)snprintf(path, sizeof path, "%s/%s/%s", corpus, target, name);
+    file = fopen(path, "wbe");
+    if (!file || fwrite(buffer_head(seed), 1, buffer_size(seed), file) != buffer_size(seed) ||
+        fclose(file) != 0) {
+        perror(path);
+        exit(EXIT_FAILURE);
+    }
+}
+
+static void read_scratch(const char *name, struct buffer *out)
+{
+    char path[1024];
+    FILE *file;
+
+    (void)snprintf(path, sizeof path, "%s/%s", scratch_folder(), name);
+    file = fopen(path, "rbe");
+    assert(file);
+    buffer_commit(out, fread(buffer_reserve(out, SEED_BYTES_MAX), 1, SEED_BYTES_MAX, file));
+    (void)fclose(file);
+}
+
+static void put_u16(struct buffer *out, size_t value)
+{
+    const uint8_t bytes[2] = { (uint8_t)value, (uint8_t)(value >> 8) };
+
+    assert(value <= UINT16_MAX);
+    buffer_append(out, bytes, sizeof bytes);
+}
+
+static void put_piece(struct buffer *out, struct bytes piece)
+{
+    put_u16(out, piece.size);
+    buffer_append(out, piece.data, piece.size);
+}
+
+/* ---- Messages ---- */
+
+/* One of each type, whose fields are the smallest that are let through. */
+static void message_seeds(void)
+{
+    static const struct {
+        enum message_type type;
+        const char *name;
+    } types[] = {
+#define X(number, name, NAME) { MESSAGE_##NAME, #name },
+        MESSAGES(X)
+#undef X
+    };
+
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+        struct message m = { .type = types[i].type };
+        struct buffer frame = { 0 };
+
+        if ((unsigned)m.type >= MESSAGE_LOCAL_MIN)
+            continue;
+        if (m.type == MESSAGE_ORDER)
+            m.order = (struct message_order){ NODE_SERVER(1), ORDER_STOP };
+        if (m.type == MESSAGE_VIEW) {
+            m.view = (struct message_view){ .number = 7, .acks = 2, .primary = NODE_SERVER(0) };
+            members_put(&m.view.members, NODE_SERVER(0), 11);
+            members_put(&m.view.members, NODE_SERVER(15), 12);
+        }
+        if (m.type == MESSAGE_REFUSE)
+            (void)snprintf(m.refuse.reason, sizeof m.refuse.reason, "another cluster");
+        if (m.type == MESSAGE_FORWARD)
+            m.forward.requests = bytes_string("requests");
+        message_encode(&m, &frame);
+        buffer_consume(&frame, 4);
+        write_seed("message", types[i].name, &frame);
+        buffer_free(&frame);
+    }
+}
+
+/* ---- A state ---- */
+
+static void pack_words(struct buffer *request, const char *words)
+{
+    struct bytes argv[16];
+    uint32_t argc = 0;
+
+    while (*words && argc < 16) {
+        size_t size = strcspn(words, " ");
+
+        argv[argc++] = bytes_of(words, size);
+        words += size + (words[size] == ' ');
+    }
+    request_pack_command(request, argc, argv);
+}
+
+static void tell(struct machine *machine, uint64_t session, const char *words)
+{
+    struct buffer request = { 0 }, reply = { 0 };
+    struct machine_entry entry = { .index = machine_index(machine) + 1,
+                                   .time_us = 1600000000000000u + machine_index(machine),
+                                   .session = session,
+                                   .sequence = 1,
+                                   .kind = REQUEST_COMMAND };
+
+    pack_words(&request, words);
+    entry.request = buffer_bytes(&request);
+    machine_execute(machine, &entry, &reply);
+    buffer_free(&request);
+    buffer_free(&reply);
+}
+
+static struct machine *some_state(void)
+{
+    static const char *const words[] = { "SET k 1",
+                                         "SET k2 value PX 100000000",
+                                         "MSET a b n 7 x y",
+                                         "EXPIRE a 100000000",
+                                         "DEL x",
+                                         "APPEND long 0123456789",
+                                         "INCR n" };
+    struct machine *machine = machine_new(kv_service());
+
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+        tell(machine, i % 3, words[i]);
+    return machine;
+}
+
+/* Calls take() with each slice. Each is of about so many bytes. */
+static void each_slice(struct machine *machine, uint64_t base, uint32_t bytes,
+                       void (*take)(void *context, struct bytes slice), void *context)
+{
+    struct buffer slice = { 0 };
+    bool more = true, full;
+
+    machine_checkpoint_begin(machine, base, &full);
+    while (more) {
+        buffer_clear(&slice, 65536);
+        more = machine_checkpoint_slice(machine, bytes, &slice);
+        take(context, buffer_bytes(&slice));
+    }
+    machine_checkpoint_end(machine);
+    buffer_free(&slice);
+}
+
+static void take_piece(void *context, struct bytes slice)
+{
+    put_piece(context, slice);
+}
+
+static void restore_seed(const char *name, struct machine *machine, uint32_t bytes)
+{
+    struct buffer seed = { 0 };
+
+    put_u16(&seed, 1000);
+    put_u16(&seed, (size_t)machine_index(machine));
+    each_slice(machine, 0, bytes, take_piece, &seed);
+    write_seed("restore", name, &seed);
+    buffer_free(&seed);
+}
+
+/* ---- Checkpoints ---- */
+
+static void take_block(void *context, struct bytes slice)
+{
+    struct error error;
+
+    if (checkpoint_writer_slice(context, slice, &error) != ERROR_NONE)
+        abort();
+}
+
+static void checkpoint_seed(const char *name, struct machine *machine, uint32_t bytes)
+{
+    struct checkpoint_head head = { .index = machine_index(machine),
+                                    .view = 3,
+                                    .time_us = machine_time_us(machine),
+                                    .digest = machine_digest(machine),
+                                    .cluster = "three",
+                                    .service = "kv" };
+    struct checkpoint_writer *writer;
+    struct buffer seed = { 0 };
+    struct error error;
+    char file[64];
+
+    if (checkpoint_writer_open(&writer, &files_system, scratch_folder(), &head, &error) !=
+        ERROR_NONE)
+        abort();
+    each_slice(machine, 0, bytes, take_block, writer);
+    if (checkpoint_writer_finish(writer, &error) != ERROR_NONE)
+        abort();
+    files_name(file, sizeof file, "checkpoint-", head.index, "");
+    read_scratch(file, &seed);
+    write_seed("checkpoint", name, &seed);
+    buffer_free(&seed);
+}
+
+struct transfer_seed {
+    struct buffer bytes;
+    uint8_t index, sequence;
+};
+
+static void put_message(struct transfer_seed *seed, uint8_t which, uint8_t sequence)
+{
+    const uint8_t bytes[4] = { which, seed->index, sequence, 0 };
+
+    buffer_append(&seed->bytes, bytes, sizeof bytes);
+}
+
+static void take_message(void *context, struct bytes slice)
+{
+    struct transfer_seed *seed = context;
+
+    put_message(seed, 1, seed->sequence++);
+    put_piece(&seed->bytes, slice);
+}
+
+/* how: 1 directly, 2 kept on the disk. */
+static void transfer_seed(const char *name, struct machine *machine, uint8_t how)
+{
+    struct transfer_seed seed = { .index = machine ? (uint8_t)machine_index(machine) : 0 };
+
+    buffer_append(&seed.bytes, &how, 1);
+    put_message(&seed, 0, 0);
+    if (machine)
+        each_slice(machine, 0, 100, take_message, &seed);
+    put_message(&seed, 4, 0);
+    put_message(&seed, 3, seed.sequence);
+    put_message(&seed, 5, 0);
+    write_seed("transfer", name, &seed.bytes);
+    buffer_free(&seed.bytes);
+}
+
+/* ---- Journals ---- */
+
+static void pack_record(struct buffer *out, uint64_t index, uint64_t view)
+{
+    struct journal_record header = {
+        .index = index, .view = view, .time_us = 1600000000000000u, .kind = REQUEST_COMMAND
+    };
+    struct buffer request = { 0 };
+
+    pack_words(&request, "SET key value");
+    if (index % 4 == 1) {
+        header.kind = REQUEST_VIEW;
+        buffer_clear(&request, 0);
+    }
+    journal_record_pack(out, &header, buffer_bytes(&request));
+    buffer_free(&request);
+}
+
+static void write_entries(struct segments *segments, uint64_t first, uint64_t last, uint64_t view)
+{
+    struct buffer group = { 0 };
+    struct bytes piece;
+    struct error error;
+
+    for (uint64_t i = first; i <= last; i++)
+        pack_record(&group, i, view);
+    piece = buffer_bytes(&group);
+    if (segments_write(segments, &piece, 1, &error) != ERROR_NONE ||
+        segments_sync(segments, &error) != ERROR_NONE)
+        abort();
+    buffer_free(&group);
+}
+
+static void some_journal(uint64_t segment_bytes, bool reset)
+{
+    struct segments_options options = { .directory = scratch_folder(),
+                                        .files = &files_system,
+                                        .cluster = "three",
+                                        .segment_bytes = segment_bytes,
+                                        .seed = 7 };
+    struct segments_found found = { .first = 1 };
+    struct segments *segments;
+    struct error error;
+
+    scratch_empty();
+    if (segments_open(&segments, &options, &found, &error) != ERROR_NONE)
+        abort();
+    write_entries(segments, 1, 3, 1);
+    if (reset && segments_reset(segments, 40, 2, &error) != ERROR_NONE)
+        abort();
+    write_entries(segments, reset ? 41 : 3, reset ? 42 : 5, 2);
+    write_entries(segments, reset ? 42 : 5, reset ? 43 : 8, 3);
+    segments_close(segments);
+}
+
+/* The header without its page, and what is behind it without the zeros at the end. */
+static struct buffer squeezed(const char *name)
+{
+    struct buffer file = { 0 }, out = { 0 };
+    size_t size;
+
+    read_scratch(name, &file);
+    size = buffer_size(&file);
+    while (size > SEGMENT_HEADER_BYTES && file.data[size - 1] == 0)
+        size--;
+    buffer_append(&out, file.data, sizeof(struct segment_header));
+    buffer_append(&out, file.data + SEGMENT_HEADER_BYTES, size - SEGMENT_HEADER_BYTES);
+    buffer_free(&file);
+    return out;
+}
+
+static void segments_seed(const char *name, uint64_t segment_bytes, bool reset)
+{
+    struct buffer seed = { 0 }, first, second = { 0 };
+
+    some_journal(segment_bytes, reset);
+    first = squeezed("journal-000000000001");
+    if (segment_bytes < 8192)
+        second = squeezed("journal-000000000002");
+    put_piece(&seed, buffer_bytes(&first));
+    buffer_append(&seed, second.data, buffer_size(&second));
+    write_seed("segments", name, &seed);
+    buffer_free(&seed);
+    buffer_free(&first);
+    buffer_free(&second);
+}
+
+static void records_seed(void)
+{
+    struct buffer seed = { 0 };
+
+    for (uint64_t i = 1; i <= 6; i++)
+        pack_record(&seed, i, 1);
+    pack_record(&seed, 4, 2);
+    write_seed("records", "replaced", &seed);
+    buffer_free(&seed);
+}
+
+/* ---- The rm's store ---- */
+
+static void store_seed(const char *name, uint32_t views)
+{
+    static struct saved saved;
+    struct view_policy policy = { STYLE_ACTIVE, PROPAGATION_STAR, ACKS_ALL, 0 };
+    struct effects *out = memory_zeroed(1, sizeof *out);
+    struct config config = { .cluster = "three" };
+    struct buffer seed = { 0 };
+    struct store store;
+    struct error error;
+
+    (void)snprintf(config.run_dir, sizeof config.run_dir, "%s", scratch_folder());
+    saved_init(&saved, &policy, 3);
+    saved.view_count = views;
+    for (uint32_t i = 0; i < views; i++) {
+        saved.views[i] = (struct message_view){ .number = 1 + i, .acks = 2 };
+        saved.views[i].primary = NODE_SERVER(i % 2);
+        members_put(&saved.views[i].members, NODE_SERVER(0), 11);
+        members_put(&saved.views[i].members, NODE_SERVER(1), 21);
+    }
+    saved_store(&saved, out);
+    store_init(&store, &config);
+    if (store_save(&store, out->list[0].data, &error) != ERROR_NONE)
+        abort();
+    read_scratch("rm.store", &seed);
+    write_seed("store", name, &seed);
+    buffer_free(&seed);
+    free(out);
+}
+
+/* ---- Requests ---- */
+
+static void put_entry(struct buffer *seed, uint8_t kind, uint8_t session, const char *words)
+{
+    struct buffer request = { 0 };
+
+    if (kind == REQUEST_TRANSACTION || kind == REQUEST_READ_TRANSACTION) {
+        request_pack_transaction_begin(&request, 1);
+        request_pack_transaction_watch(&request, 0, bytes_string("a"));
+        request_pack_transaction_commands(&request, 2);
+        pack_words(&request, words);
+    }
+    if (*words)
+        pack_words(&request, words);
+    buffer_append(seed, &kind, 1);
+    buffer_append(seed, &session, 1);
+    put_piece(seed, buffer_bytes(&request));
+    buffer_free(&request);
+}
+
+static void request_seed(void)
+{
+    struct buffer seed = { 0 };
+
+    put_entry(&seed, REQUEST_VIEW, 0, "");
+    put_entry(&seed, REQUEST_TRANSACTION, 0, "INCR a");
+    put_entry(&seed, REQUEST_COMMAND, 0x11, "SET k v");
+    put_entry(&seed, REQUEST_MARK, 0, "");
+    put_entry(&seed, REQUEST_TRANSACTION, 0x21, "APPEND a b");
+    put_entry(&seed, REQUEST_READ, 0, "GET k");
+    put_entry(&seed, REQUEST_WATCH, 0, "a k");
+    put_entry(&seed, REQUEST_READ_TRANSACTION, 0, "GET a");
+    put_entry(&seed, REQUEST_TIME, 0, "");
+    write_seed("request", "each_kind", &seed);
+    buffer_free(&seed);
+}
+
+/* ---- Clients ---- */
+
+struct said {
+    uint8_t what,
+        how; /* as in fuzz_connection.c: 0 feeds, 2 answers, 3 fails, 4 time, 5 hangs up */
+    const char *text;
+};
+
+static void connection_seed(const char *name, bool at_once, const struct said *said, size_t count)
+{
+    struct buffer seed = { 0 };
+
+    buffer_append(&seed, &at_once, 1);
+    for (size_t i = 0; i < count; i++) {
+        buffer_append(&seed, &said[i], 2);
+        if (said[i].what == 0)
+            put_piece(&seed, bytes_string(said[i].text));
+    }
+    write_seed("connection", name, &seed);
+    buffer_free(&seed);
+}
+
+static void connection_seeds(void)
+{
+    static const struct said pipeline[] = {
+        { 0, 0, "SET a 1\r\nGET a\r\nPING\r\n*2\r\n$3\r\nGET" },
+        { 2, 1, NULL },
+        { 0, 0, "\r\n$1\r\na\r\n" },
+        { 3, 0, NULL },
+        { 0, 1, "GET b\r\n" },
+        { 5, 0, NULL },
+        { 2, 0, NULL },
+        { 3, 1, NULL },
+        { 5, 129, NULL },
+    };
+    static const struct said own[] = {
+        { 0, 0, "HELLO 3 AUTH default x SETNAME me\r\nCLIENT LIST\r\nCLIENT ID\r\nINFO\r\n" },
+        { 0, 1, "CLIENT PAUSE 300 WRITE\r\nSET a 1\r\nCLIENT UNPAUSE\r\nCLIENT INFO\r\n" },
+        { 0, 0, "CLIENT REPLY SKIP\r\nPING\r\nCLIENT REPLY OFF\r\nPING\r\nCLIENT REPLY ON\r\n" },
+        { 4, 9, NULL },
+        { 0, 0, "COMMAND DOCS get\r\nCOMMAND COUNT\r\nCOMMAND INFO set\r\nCONFIG GET *\r\n" },
+        { 0, 2, "ROLE\r\nECHO x\r\nREADONLY\r\nGET a\r\nSELECT 0\r\nRESET\r\nDEBUG\r\n" },
+        { 0, 2, "CHECKPOINT OPEN 0\r\nCHECKPOINT SAVE 1\r\nCHECKPOINT READ 0\r\n" },
+        { 0, 1, "COMMAND GETKEYS mset a b c d\r\nCOMMAND LIST\r\nCLIENT KILL ID 1\r\nQUIT\r\n" },
+    };
+    static const struct said transactions[] = {
+        { 0, 0, "WATCH a b\r\n" },
+        { 2, 0, NULL },
+        { 0, 0, "MULTI\r\nSET a 1\r\nPING\r\nGET a\r\nECHO x\r\nEXEC\r\nPING\r\n" },
+        { 2, 0, NULL },
+        { 0, 1, "MULTI\r\nFOO\r\nEXEC\r\nMULTI\r\nDISCARD\r\nUNWATCH\r\nMULTI\r\nEXEC\r\n" },
+        { 0, 2, "ONCE 7 1 SET a 1\r\nONCE 7 1 SET a 2\r\nONCE 7 x GET a\r\nONCE 7 3 MULTI\r\n" },
+        { 2, 0, NULL },
+        { 3, 0, NULL },
+        { 2, 0, NULL },
+    };
+
+    connection_seed("pipeline", false, pipeline, sizeof pipeline / sizeof pipeline[0]);
+    connection_seed("own_commands", true, own, sizeof own / sizeof own[0]);
+    connection_seed("transactions", false, transactions,
+                    sizeof transactions / sizeof transactions[0]);
+}
+
+int main(int argc, char **argv)
+{
+    struct machine *machine = some_state(), *empty = machine_new(kv_service());
+
+    if (argc != 2) {
+        fprintf(stderr, "usage: seeds CORPUS\n");
+        return 2;
+    }
+    corpus = argv[1];
+    message_seeds();
+    tell(empty, 0, "PING");
+    restore_seed("state", machine, 65536);
+    restore_seed("state_in_slices", machine, 1);
+    restore_seed("empty", empty, 65536);
+    checkpoint_seed("state", machine, 65536);
+    checkpoint_seed("state_in_slices", machine, 1);
+    transfer_seed("directly", machine, 1);
+    transfer_seed("kept", machine, 3);
+    transfer_seed("aside", machine, 0);
+    transfer_seed("of_nothing", NULL, 1);
+    segments_seed("one", 65536, false);
+    segments_seed("two", 4096 + 512, false);
+    segments_seed("reset", 65536, true);
+    records_seed();
+    store_seed("no_view", 0);
+    store_seed("three_views", 3);
+    request_seed();
+    connection_seeds();
+    machine_free(machine);
+    machine_free(empty);
+    return EXIT_SUCCESS;
+}
