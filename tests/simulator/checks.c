@@ -134,8 +134,9 @@ static bool holds(const struct process *p, uint64_t index, const struct committe
     return record->view == entry->view && record->crc == entry->crc;
 }
 
-/* An entry that the primary takes for committed is held by as many members as acks says. Those that
- * are dead by now may have held it. */
+/* An entry that the primary takes for committed is held by as many members as acks says, who have
+ * said so in this view, under the incarnation of their membership. Those that are dead by now may
+ * have held it. */
 static void check_commit_held(struct process *p, const struct server_status *s,
                               const struct committed *entry)
 {
@@ -145,6 +146,9 @@ static void check_commit_held(struct process *p, const struct server_status *s,
         struct process *member = sim_process(p->sim, NODE_SERVER(i));
 
         if (!(s->members.set >> i & 1u))
+            continue;
+        if (member != p &&
+            !claims_acknowledged(member, s->members.incarnation[i], s->view, s->commit_index))
             continue;
         if (member->state != PROCESS_RUNNING || member->incarnation != s->members.incarnation[i] ||
             holds(member, s->commit_index, entry))

@@ -43,6 +43,30 @@ static void lease_note(struct process *p, const struct process *primary,
         p->lease_until_ns = p->sim->now_ns + lease_ns - age_ns;
 }
 
+static void acknowledged_note(struct process *p, const struct message_ack *ack)
+{
+    struct acknowledged *a = &p->acknowledged;
+
+    if (a->incarnation != p->incarnation)
+        p->acknowledged_before = *a;
+    if (a->incarnation != p->incarnation || a->view != ack->view)
+        *a = (struct acknowledged){ .incarnation = p->incarnation, .view = ack->view };
+    if (a->index < ack->index)
+        a->index = ack->index;
+}
+
+bool claims_acknowledged(const struct process *p, uint64_t incarnation, uint64_t view,
+                         uint64_t index)
+{
+    const struct acknowledged *a = &p->acknowledged;
+
+    if (a->incarnation != incarnation)
+        a = &p->acknowledged_before;
+    if (a->incarnation != incarnation)
+        return a->incarnation > incarnation; /* too long ago to know */
+    return a->view == view && a->index >= index;
+}
+
 /* Rule 3: what is acknowledged is in the journal, and the primary has the same. */
 static void ack_check(struct process *p, node_id to, const struct message_ack *ack)
 {
@@ -55,6 +79,7 @@ static void ack_check(struct process *p, node_id to, const struct message_ack *a
     if (!primary || !primary->server || primary->status.view != ack->view ||
         primary->status.role != ROLE_PRIMARY)
         return;
+    acknowledged_note(p, ack);
     lease_note(p, primary, ack);
     theirs = server_journal(primary->server);
     if (ack->index < ours->first || ack->index < theirs->first || ack->index > ours->last)

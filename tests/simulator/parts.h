@@ -89,6 +89,11 @@ struct dialler {
     struct connection *connection;
 };
 
+/* The most that a life of a server has acknowledged in one view. */
+struct acknowledged {
+    uint64_t incarnation, view, index;
+};
+
 enum process_state { PROCESS_DOWN, PROCESS_STARTING, PROCESS_RUNNING };
 
 struct process {
@@ -119,9 +124,10 @@ struct process {
     struct membership *membership;
     struct rm *rm;
     uint64_t lease_until_ns; /* server: till then a primary may answer reads by its leave */
-    struct disk *disk;       /* server: over all lives; NULL: journals are in memory */
-    uint64_t disk_lost;      /* incarnations up to here have left nothing */
-    struct buffer stored;    /* rm: what it stored last, over all lives */
+    struct acknowledged acknowledged, acknowledged_before; /* of its last two lives */
+    struct disk *disk;    /* server: over all lives; NULL: journals are in memory */
+    uint64_t disk_lost;   /* incarnations up to here have left nothing */
+    struct buffer stored; /* rm: what it stored last, over all lives */
     bool stored_any;
 
     /* Of a server, as of its last turn. */
@@ -350,6 +356,9 @@ void checks_free(struct sim *sim);
 
 /* claims.c: what a server says to another is true of what it has. */
 void claims_check(struct process *process, node_id to, const struct message *message);
+/* Whether that life of a server may have said in the view that it holds the entry. */
+bool claims_acknowledged(const struct process *server, uint64_t incarnation, uint64_t view,
+                         uint64_t index);
 
 /* faults.c */
 void faults_begin(struct sim *sim);
