@@ -115,6 +115,7 @@ struct server_status {
     bool leased;    /* as primary: answers reads without asking the others */
     bool restoring; /* a checkpoint is being received */
     uint64_t journal_first, journal_index, commit_index, executed_index;
+    uint64_t digest; /* of the state after executed_index; 0 while it is restored */
     uint64_t checkpoint_count, checkpoint_index;
     uint64_t requests, pending_bytes, journal_bytes;
     uint32_t oldest_waiting_ms, join_percent;
