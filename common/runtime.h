@@ -22,6 +22,9 @@ struct runtime_options {
     struct core core;
     /* Carries out an effect that is neither send nor note. May be NULL. */
     void (*perform)(void *context, const struct effect *effect);
+    /* Whether a process that dials us and says it is this life of the node may have its link. One
+     * that the node has already is then over. NULL: any. */
+    bool (*admits)(void *context, node_id node, uint64_t incarnation);
     /* Called once at the end of every turn, after the core's tick and its effects and before
      * the links are flushed: for edges with sockets of their own. May be NULL. */
     void (*turn_end)(void *context);

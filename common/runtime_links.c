@@ -216,6 +216,8 @@ static bool hello_is_wrong(const struct peer *p, const struct message_hello *hel
     else if (p->dialler && hello->node != p->dialler->node)
         snprintf(why, size, "dialled %s and reached %s", node_name(p->dialler->node),
                  node_name(hello->node));
+    else if (!p->dialler && o->admits && !o->admits(o->context, hello->node, hello->incarnation))
+        snprintf(why, size, "another process is %s, and answers", node_name(hello->node));
     else
         return false;
     return true;

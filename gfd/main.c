@@ -17,6 +17,11 @@ static enum error_code configure(struct config *config, struct config_arguments 
     return config_run_dir_set(config, arguments->run_dir, error);
 }
 
+static bool admits(void *context, node_id node, uint64_t incarnation)
+{
+    return membership_admits(context, node, incarnation);
+}
+
 static enum error_code connect_all(struct runtime *runtime, const struct config *config,
                                    struct error *error)
 {
@@ -53,6 +58,8 @@ int main(int argc, char **argv)
         .self = NODE_GFD,
         .incarnation = runtime_wall_us(),
         .core = membership_core(&membership),
+        .admits = admits,
+        .context = &membership,
     };
     if (runtime_open(&runtime, &runtime_options, &error) != ERROR_NONE ||
         connect_all(runtime, &config, &error) != ERROR_NONE)

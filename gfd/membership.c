@@ -219,14 +219,15 @@ static bool any_linked(const struct membership *m)
     return false;
 }
 
-static void become_linked(struct membership *m, uint32_t host, uint32_t pid, struct instant now,
-                          struct effects *out)
+static void become_linked(struct membership *m, uint32_t host, const struct message_link_up *link,
+                          struct instant now, struct effects *out)
 {
     if (!any_linked(m))
         m->beat_due = now;
     m->hosts[host] = (struct membership_host){
         .linked = true,
-        .pid = pid,
+        .pid = link->pid,
+        .incarnation = link->incarnation,
         .heard = now,
         .grace_end = instant_add_ms(now, m->options.grace_ms),
     };
@@ -421,7 +422,7 @@ static void receive_from_lfd(struct membership *m, struct instant now,
     uint32_t host = node_index(message->from);
 
     if (message->type == MESSAGE_LINK_UP)
-        become_linked(m, host, message->link_up.pid, now, out);
+        become_linked(m, host, &message->link_up, now, out);
     if (!m->hosts[host].linked)
         return;
     switch (message->type) {
@@ -437,6 +438,17 @@ static void receive_from_lfd(struct membership *m, struct instant now,
         break;
     default: break;
     }
+}
+
+bool membership_admits(const struct membership *m, node_id node, uint64_t incarnation)
+{
+    const struct membership_host *h;
+
+    if (!node_is_lfd(node))
+        return true;
+    assert(node_index(node) < m->options.host_count);
+    h = &m->hosts[node_index(node)];
+    return !h->linked || h->silent || h->incarnation == incarnation;
 }
 
 static void receive_from_rm(struct membership *m, const struct message *message,

@@ -32,6 +32,7 @@ struct membership_host {
     bool silent;              /* linked, but does not answer */
     bool registered;          /* since the link came up */
     uint32_t pid;             /* of the lfd */
+    uint64_t incarnation;     /* of the lfd */
     uint64_t heartbeat_count; /* sent since the link came up */
     uint64_t heard_count;     /* the latest of them that was answered */
     uint64_t silent_count; /* those sent when it was found silent: answers to them are old news */
@@ -64,6 +65,11 @@ void membership_init(struct membership *m, const struct membership_options *opti
  * refused with a note and changes nothing. */
 void membership_receive(struct membership *m, struct instant now, const struct message *message,
                         struct effects *out);
+
+/* Whether a life of a node may link up. A second lfd of a host, started by mistake in another run
+ * directory, may not take the place of the first as long as that one answers: it knows of no
+ * server, and all of the host's would be deleted. */
+bool membership_admits(const struct membership *m, node_id node, uint64_t incarnation);
 
 /* Lets time pass. Harmless when called before the deadline. */
 void membership_tick(struct membership *m, struct instant now, struct effects *out);

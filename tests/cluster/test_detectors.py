@@ -2,9 +2,12 @@
 """Death of an lfd, the gfd and the rm under load: no request fails, and health comes back."""
 
 import os
+import pathlib
 import signal
+import subprocess
 
-from cluster import Cluster, Load, assert_kept, main
+from cluster import Cluster, Load, assert_kept, main, program, wait_until
+from resp import Bystander
 
 
 def die_unnoticed(name, style="active"):
@@ -49,6 +52,23 @@ def test_gfd():
 def test_rm():
     """rm: the view goes on"""
     die_unnoticed("rm")
+
+
+def test_second_lfd():
+    """A second lfd of a host, in another run directory, is refused, and nobody notices"""
+    with Cluster() as c, Bystander(c.ports["s1"]):
+        lives, lfd = incarnations(c), c.pid("lfd1")
+        with open(c.folder / "second", "w+", encoding="utf-8") as log:
+            second = subprocess.Popen(
+                [program("holdfast-lfd"), "-c", str(c.config), "--run-dir", str(c.folder / "other"),
+                 "--name", "h1"], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            try:
+                c.wait_log("refused a link from lfd1 .*another process is lfd1, and answers")
+                wait_until(lambda: "gfd at" in pathlib.Path(log.name).read_text(), "it is told why")
+            finally:
+                second.terminate()
+                second.wait()
+        assert (incarnations(c), c.pid("lfd1")) == (lives, lfd)
 
 
 def test_primary_while_rm_is_down():

@@ -323,6 +323,28 @@ static void test_host_is_silent(void **state)
                         "1 member: s3\n");
 }
 
+/* Another lfd of the host may come when the first is gone or silent, and not before; the first one
+ * may always dial again. */
+static void test_one_lfd_of_a_host(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_true(membership_admits(&f->membership, LFD1, 2));
+    begin_with_h1(f);
+    assert_false(membership_admits(&f->membership, LFD1, 2));
+    assert_true(membership_admits(&f->membership, LFD1, 1));
+    assert_true(membership_admits(&f->membership, LFD2, 2));
+    assert_true(membership_admits(&f->membership, NODE_RM, 2));
+    answer_until(f, LFD1, 480);
+    assert_false(membership_admits(&f->membership, LFD1, 2));
+    story_until(&f->story, 1000);
+    assert_true(membership_admits(&f->membership, LFD1, 2));
+    answer_until(f, LFD1, 1020);
+    assert_false(membership_admits(&f->membership, LFD1, 2));
+    link_down(f, LFD1);
+    assert_true(membership_admits(&f->membership, LFD1, 2));
+}
+
 /* When it answers again its servers are members again, as its lfd last said. */
 static void test_host_answers_again(void **state)
 {
@@ -558,6 +580,7 @@ int main(void)
         STORY(test_lfd_never_registers),
         STORY(test_missing_in_register),
         STORY(test_host_is_silent),
+        STORY(test_one_lfd_of_a_host),
         STORY(test_host_answers_again),
         STORY(test_old_answers),
         STORY(test_own_pause_is_forgiven),

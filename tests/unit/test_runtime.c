@@ -35,6 +35,8 @@ struct side {
     struct toy toy;
     struct runtime *runtime;
     bool quiet; /* is given no turns */
+    bool (*admits)(void *context, node_id node, uint64_t incarnation);
+    uint64_t admitted; /* life of s1 */
 };
 
 struct fixture {
@@ -110,6 +112,7 @@ static void side_open(struct side *side, node_id self, uint64_t incarnation)
         .incarnation = incarnation,
         .core = { &side->toy, toy_receive, toy_tick, toy_deadline, toy_check },
         .perform = perform,
+        .admits = side->admits,
         .context = side,
     };
     struct error error;
@@ -430,6 +433,37 @@ static void test_replacement(void **state)
     side_close(&c);
 }
 
+static bool admits(void *context, node_id node, uint64_t incarnation)
+{
+    struct side *side = context;
+
+    return node != NODE_SERVER(0) || incarnation == side->admitted;
+}
+
+/* Who may not link up is told so, and disturbs nobody who has; it dials until it may. */
+static void test_not_admitted(void **state)
+{
+    struct fixture *f = *state;
+    struct side c = { 0 };
+    struct error error;
+
+    f->a.admits = admits;
+    f->a.admitted = 7;
+    open_both(f);
+    listen_and_dial(f, NODE_RM);
+    UNTIL(f, f->a.toy.ups == 1 && f->b.toy.ups == 1);
+    side_open(&c, NODE_SERVER(0), 8);
+    assert_int_equal(runtime_dial(c.runtime, NODE_RM, f->path, 0, &error), ERROR_NONE);
+    UNTIL(f, (runtime_turn(c.runtime, false),
+              count_logged(f, "refuses the link: another process is s1, and answers") == 1));
+    assert_int_equal(f->a.toy.downs, 0);
+    assert_int_equal(f->a.runtime->links[NODE_SERVER(0)]->incarnation, 7);
+    f->a.admitted = 8;
+    UNTIL(f, (runtime_turn(c.runtime, false), c.toy.ups == 1));
+    assert_int_equal(f->a.runtime->links[NODE_SERVER(0)]->incarnation, 8);
+    side_close(&c);
+}
+
 /* A lost link is dialled until the other side is back; the loss of a process is certain. */
 static void test_redial(void **state)
 {
@@ -515,14 +549,23 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(test_exchange),      TEST(test_wrong_cluster),
-        TEST(test_wrong_node),    TEST(test_unknown_node),
-        TEST(test_wrong_version), TEST(test_garbage),
-        TEST(test_garbage_later), TEST(test_silent_strangers),
-        TEST(test_held_block),    TEST(test_held_block_cut),
-        TEST(test_replacement),   TEST(test_redial),
-        TEST(test_tcp),           TEST(test_unix_in_use),
-        TEST(test_end),           TEST(test_delivery_within_perform),
+        TEST(test_exchange),
+        TEST(test_wrong_cluster),
+        TEST(test_wrong_node),
+        TEST(test_unknown_node),
+        TEST(test_wrong_version),
+        TEST(test_garbage),
+        TEST(test_garbage_later),
+        TEST(test_silent_strangers),
+        TEST(test_held_block),
+        TEST(test_held_block_cut),
+        TEST(test_replacement),
+        TEST(test_not_admitted),
+        TEST(test_redial),
+        TEST(test_tcp),
+        TEST(test_unix_in_use),
+        TEST(test_end),
+        TEST(test_delivery_within_perform),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
