@@ -14,7 +14,7 @@ endif
 
 PACKAGES = build-essential pkg-config libevent-dev libconfig-dev libcmocka-dev libjansson-dev \
            libedit-dev
-TEST_PACKAGES  = $(PACKAGES) redis-tools python3
+TEST_PACKAGES  = $(PACKAGES) redis-tools python3 iproute2 nftables
 CHECK_PACKAGES = $(PACKAGES) clang-format clang-tidy cppcheck
 FUZZ_PACKAGES  = $(PACKAGES) clang libclang-rt-14-dev python3
 COVERAGE_PACKAGES = $(TEST_PACKAGES) lcov
@@ -44,8 +44,8 @@ EXAMPLES  = $(patsubst %.c,$(BUILD)/%.so,$(wildcard tests/services/*.c))
 C_FILES   = $(wildcard common/*.[ch] server/*.[ch] server/services/*.[ch] lfd/*.[ch] gfd/*.[ch] \
               rm/*.[ch] client/*.[ch] tests/*/*.[ch])
 
-.PHONY: all demo test unit sim corpus fuzz coverage cluster bench model check format deps deps-test \
-        deps-check deps-coverage deps-fuzz deps-model deps-bench install clean
+.PHONY: all demo test unit sim corpus fuzz coverage cluster torment bench model check format deps \
+        deps-test deps-check deps-coverage deps-fuzz deps-model deps-bench install clean
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -165,6 +165,12 @@ coverage: deps-coverage
 	@$(MAKE) --no-print-directory $(JOBS) BUILD=build-coverage CFLAGS='-O0 -g --coverage' \
 	    LDFLAGS=--coverage binaries
 	@BUILD=build-coverage tests/coverage $(PARTS)
+
+# MINUTES and SEED, and more options in TORMENT: tests/cluster/README.md.
+torment: deps-test
+	@$(MAKE) --no-print-directory $(JOBS) binaries
+	@BUILD=$(BUILD) tests/cluster/torment --minutes $(or $(MINUTES),10) \
+	    $(if $(SEED),--seed $(SEED)) $(TORMENT)
 
 model: deps-model
 	@tests/model/run

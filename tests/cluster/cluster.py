@@ -212,6 +212,8 @@ def assert_nothing_lost(report):
 class Cluster:
     """One cluster, up from `with` on. Arguments are those of config_text(), or a whole text."""
 
+    console_host = "127.0.0.1"
+
     def __init__(self, text=None, start=True, verbose=False, **options):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="holdfast-test-"))
         _open_clusters.append(self)
@@ -342,11 +344,15 @@ class Cluster:
     def status(self):
         """What the rm says, or None while it does not answer."""
         try:
-            with resp.Resp(self.console_port, timeout_s=2) as console:
+            with self.console(timeout_s=2) as console:
                 self.status_now = json.loads(console("STATUS"))
                 return self.status_now
         except (OSError, ValueError, resp.Closed, resp.ReplyError):
             return None
+
+    def console(self, **options):
+        """A connection to the rm, as operators have it."""
+        return resp.Resp(self.console_port, host=self.console_host, **options)
 
     def server(self, name):
         status = self.wait(lambda s: s, "the rm answers")

@@ -25,8 +25,8 @@ def encode(words):
 class Resp:
     """One connection. Replies come as str, int, None, list or dict; errors are raised."""
 
-    def __init__(self, port, timeout_s=15.0):
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout_s)
+    def __init__(self, port, timeout_s=15.0, host="127.0.0.1"):
+        self.socket = socket.create_connection((host, port), timeout_s)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.input = b""
 
