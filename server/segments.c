@@ -17,6 +17,7 @@
 #define NAME_BYTES     64u /* of a file's name with its end */
 #define PATH_SIZE      ((size_t)PATH_MAX)
 #define DIRECTORY_SIZE (PATH_SIZE - NAME_BYTES)
+#define ZEROS_BYTES    (256u << 10) /* written ahead of the frames */
 
 /* A file that holds entries, or waits to be used again. */
 struct segment {
@@ -41,6 +42,7 @@ struct segments {
     uint64_t salt;
     uint64_t offset; /* where the next frame goes */
     uint64_t synced; /* all before it is safe */
+    uint64_t filled; /* all before it was written once: to sync that again takes no metadata */
     bool ended;      /* it is closed: the next frame needs a new segment */
     bool torn;       /* behind offset lie pieces of frames that do not count: it must be closed */
     bool failed;     /* a call failed and left us not knowing what is on the disk */
@@ -49,6 +51,7 @@ struct segments {
     struct segment_frame *frames; /* of the group being written */
     struct iovec *vectors;
     size_t capacity; /* pieces for which there is room in both */
+    uint8_t *zeros;  /* ZEROS_BYTES */
 };
 
 /* ---- Lists and names ---- */
@@ -205,9 +208,10 @@ static enum error_code write_header(struct segments *s, int fd, const char *path
     return files_sync(s->options.files, fd, path, error);
 }
 
-/* Makes a file at path_old the segment to write: from the rename on it counts. */
+/* Makes a file at path_old the segment to write: from the rename on it counts. What is reserved
+ * only reads as zeros; `filled` says how far it was written. */
 static enum error_code enter_segment(struct segments *s, const char *path_old, int fd,
-                                     uint64_t sequence, struct error *error)
+                                     uint64_t sequence, uint64_t filled, struct error *error)
 {
     const struct files *files = s->options.files;
     char path[PATH_SIZE];
@@ -224,6 +228,7 @@ static enum error_code enter_segment(struct segments *s, const char *path_old, i
     s->fd = fd;
     s->salt = salt;
     s->offset = s->synced = SEGMENT_HEADER_BYTES;
+    s->filled = filled;
     s->ended = s->torn = false;
     return ERROR_NONE;
 }
@@ -253,7 +258,8 @@ static enum error_code begin_segment(struct segments *s, uint64_t bytes, struct 
         path_of(s, SPARE_PREFIX, s->spare.items[0].sequence, "", path);
     if (open_file(s, path, bytes, made, &fd, error) != ERROR_NONE)
         return give_up(s, error);
-    if (enter_segment(s, path, fd, sequence, error) != ERROR_NONE) {
+    if (enter_segment(s, path, fd, sequence, made ? SEGMENT_HEADER_BYTES : bytes, error) !=
+        ERROR_NONE) {
         (void)files->close(files->context, fd);
         if (made)
             (void)files->unlink(files->context, path);
@@ -403,7 +409,7 @@ static enum error_code remove_leftovers(struct segments *s, struct error *error)
 static enum error_code continue_segment(struct segments *s, const struct segments_found *found,
                                         struct error *error)
 {
-    s->offset = found->end;
+    s->offset = s->filled = found->end;
     s->ended = found->ended;
     s->torn = found->torn_bytes > 0;
     if (sync_folder(s, error) != ERROR_NONE ||
@@ -426,6 +432,7 @@ enum error_code segments_open(struct segments **segments, const struct segments_
         return error_set(error, ERROR_SYSTEM, "the path of the folder %.64s… is too long",
                          options->directory);
     s = memory_zeroed(1, sizeof *s);
+    s->zeros = memory_zeroed(1, ZEROS_BYTES);
     s->options = *options;
     if (s->options.segment_bytes == 0)
         s->options.segment_bytes = SEGMENT_BYTES;
@@ -456,6 +463,7 @@ void segments_close(struct segments *s)
     free(s->spare.items);
     free(s->frames);
     free(s->vectors);
+    free(s->zeros);
     free(s);
 }
 
@@ -467,7 +475,7 @@ static void reserve(struct segments *s, size_t pieces)
         return;
     s->capacity = 2 * pieces;
     s->frames = memory_grown(s->frames, s->capacity * sizeof *s->frames);
-    s->vectors = memory_grown(s->vectors, 2 * s->capacity * sizeof *s->vectors);
+    s->vectors = memory_grown(s->vectors, (2 * s->capacity + 1) * sizeof *s->vectors);
 }
 
 /* Counts the records of a piece into a frame; *last is the index of the record before it. */
@@ -537,10 +545,24 @@ static void forget_from(struct segments *s, uint64_t index)
             s->live.items[i].last = index - 1;
 }
 
+/* A place that is written for the first time takes a change of metadata to sync. So the group that
+ * gets there writes zeros ahead, and those that follow only replace them. Returns their number. */
+static size_t add_zeros(struct segments *s, uint64_t end, size_t vectors)
+{
+    uint64_t ahead = (end / ZEROS_BYTES + 1) * ZEROS_BYTES;
+
+    if (end <= s->filled)
+        return 0;
+    if (ahead > current(s)->bytes)
+        ahead = current(s)->bytes;
+    s->vectors[vectors] = (struct iovec){ s->zeros, ahead - end };
+    return ahead - end;
+}
+
 enum error_code segments_write(struct segments *s, const struct bytes *pieces, size_t count,
                                struct error *error)
 {
-    uint64_t bytes, last;
+    uint64_t bytes, last, zeros;
 
     if (s->failed)
         return refuse_failed(s, error);
@@ -552,11 +574,14 @@ enum error_code segments_write(struct segments *s, const struct bytes *pieces, s
     if (make_room(s, bytes, error) != ERROR_NONE)
         return error->code;
     last = seal_frames(s, bytes);
-    if (files_write(s->options.files, s->fd, s->path, s->vectors, count, s->offset, error) !=
-        ERROR_NONE) {
+    zeros = add_zeros(s, s->offset + bytes, count);
+    if (files_write(s->options.files, s->fd, s->path, s->vectors, count + (zeros > 0), s->offset,
+                    error) != ERROR_NONE) {
         s->torn = true;
         return give_up(s, error);
     }
+    if (s->filled < s->offset + bytes + zeros)
+        s->filled = s->offset + bytes + zeros;
     forget_from(s, s->frames[0].first);
     s->offset += bytes;
     s->last = last;

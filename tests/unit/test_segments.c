@@ -310,6 +310,58 @@ static void test_many_pieces(void **state)
     buffer_free(&group);
 }
 
+/* ---- Zeros ahead ---- */
+
+/* Counts writes, and those that reach where nothing was written before. */
+struct watch {
+    uint64_t filled;
+    uint32_t writes, first_time;
+};
+
+static ssize_t watch_pwritev(void *context, int fd, const struct iovec *vectors, int count,
+                             off_t offset)
+{
+    struct watch *watch = context;
+    ssize_t size = files_system.pwritev(NULL, fd, vectors, count, offset);
+
+    watch->writes++;
+    if (size > 0 && (uint64_t)offset + (uint64_t)size > watch->filled) {
+        watch->filled = (uint64_t)offset + (uint64_t)size;
+        watch->first_time++;
+    }
+    return size;
+}
+
+/* A sync after a write to a place that has never been written takes metadata with it: few groups
+ * meet one, and none in a file that is used again. */
+static void test_zeros_ahead(void **state)
+{
+    const uint64_t bytes = 512u << 10;
+    struct fixture *f = *state;
+    struct files files = files_system;
+    struct watch watch = { .filled = SEGMENT_HEADER_BYTES };
+    struct segments_options options = disk_options(f->directory, &files, bytes);
+    struct segments_found found = disk_read(f->directory, &f->read);
+    struct error error;
+
+    files.pwritev = watch_pwritev;
+    files.context = &watch;
+    assert_int_equal(segments_open(&f->segments, &options, &found, &error), ERROR_NONE);
+    while (folder_count(f->directory, "journal-") == 1)
+        put_on(f, 1, 2);
+    assert_int_equal(watch.filled, bytes);
+    assert_true(watch.writes > 300);
+    assert_int_equal(watch.first_time, 2);
+    expect_known(f, 0);
+
+    assert_int_equal(segments_drop(f->segments, f->known.last, &error), ERROR_NONE);
+    while (folder_count(f->directory, "spare-") == 1)
+        put_on(f, 1, 2);
+    watch = (struct watch){ 0 };
+    put_on(f, 10, 2);
+    assert_true(watch.filled < 64u << 10);
+}
+
 /* Another cluster's journal is refused, by name. */
 static void test_foreign(void **state)
 {
@@ -444,6 +496,7 @@ int main(void)
         test(test_reset),
         test(test_large_record),
         test(test_many_pieces),
+        test(test_zeros_ahead),
         test(test_foreign),
         test(test_missing_segment),
         test(test_torn_or_damaged),
