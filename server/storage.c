@@ -161,8 +161,9 @@ void storage_flush(struct storage *s)
     pthread_mutex_lock(&s->lock);
     for (size_t i = 0; i < s->turn.count; i++)
         storage_jobs_add(&s->queued, &s->turn.items[i]);
-    pthread_cond_signal(&s->journal_work);
     pthread_mutex_unlock(&s->lock);
+    pthread_cond_signal(
+        &s->journal_work); /* now: else it would wake up only to wait for the lock */
     s->turn.count = 0;
 }
 

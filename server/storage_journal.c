@@ -229,8 +229,8 @@ static void report_group(struct storage *s, const struct storage_job *jobs, size
         s->report.index = jobs[i].index;
         storage_jobs_add(&s->report.owned, &jobs[i]);
     }
-    storage_wake(s);
     pthread_mutex_unlock(&s->lock);
+    storage_wake(s); /* now: else the loop would wake up only to wait for the lock */
 }
 
 /* Nothing is said to be safe before it is; nor before it is known to be complete, when it is. */
