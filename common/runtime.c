@@ -39,6 +39,8 @@ struct instant runtime_refresh(struct runtime *r)
 {
     r->now = runtime_now();
     r->now_fresh = true;
+    if (r->turn_began.ns == UINT64_MAX)
+        r->turn_began = r->now;
     return r->now;
 }
 
@@ -148,6 +150,8 @@ static void turn_end(struct runtime *r)
     } while (r->touched && !r->stopping && ++rounds < TURN_ROUNDS_MAX);
     r->options.core.check(r->options.core.self);
     r->turns++;
+    runtime_refresh(r);
+    histogram_add(&r->turn_times_us, (r->now.ns - r->turn_began.ns) / 1000u);
 }
 
 /* Sets the timer, which is left alone when it stands early enough: it then fires in vain, which
@@ -213,7 +217,7 @@ enum error_code runtime_open(struct runtime **runtime, const struct runtime_opti
     r->options = *options;
     r->effects = memory_zeroed(1, sizeof *r->effects);
     r->random = random_seeded(options->incarnation ^ runtime_wall_us());
-    r->timer_at = INSTANT_NEVER;
+    r->timer_at = r->turn_began = INSTANT_NEVER;
     r->signal_fd = -1;
     r->base = event_base_new();
     if (!r->base) {
@@ -240,6 +244,11 @@ uint64_t runtime_turns(const struct runtime *r)
     return r->turns;
 }
 
+struct histogram *runtime_turn_times_us(struct runtime *r)
+{
+    return &r->turn_times_us;
+}
+
 bool runtime_failed(const struct runtime *r)
 {
     return r->failed;
@@ -255,6 +264,7 @@ void runtime_turn(struct runtime *r, bool wait)
     int flags = EVLOOP_ONCE;
 
     r->now_fresh = false;
+    r->turn_began = INSTANT_NEVER;
     timer_set(r);
     if (r->touched || !wait)
         flags |= EVLOOP_NONBLOCK; /* there is work already */

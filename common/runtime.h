@@ -13,6 +13,7 @@
 #include "common/error.h"
 
 struct event_base;
+struct histogram;
 struct runtime;
 
 struct runtime_options {
@@ -65,6 +66,9 @@ struct instant runtime_turn_now(struct runtime *runtime);
 /* Reads the clock again for what follows: for edges, after a read whose time matters. */
 struct instant runtime_refresh(struct runtime *runtime);
 uint64_t runtime_turns(const struct runtime *runtime);
+/* How long turns took, in microseconds: from the first look at the clock behind the wait to the end
+ * of what came of it. The caller may clear it. */
+struct histogram *runtime_turn_times_us(struct runtime *runtime);
 
 struct event_base *runtime_base(struct runtime *runtime);
 bool runtime_linked(const struct runtime *runtime, node_id node);

@@ -11,6 +11,7 @@
 #include <event2/event_struct.h>
 
 #include "common/acceptor.h"
+#include "common/histogram.h"
 #include "common/link.h"
 #include "common/random.h"
 #include "common/runtime.h"
@@ -72,6 +73,8 @@ struct runtime {
     bool touched;   /* the core was called since its last tick */
     bool stopping, failed;
     uint64_t turns;
+    struct instant turn_began; /* INSTANT_NEVER while it waits */
+    struct histogram turn_times_us;
     struct effects *effects;
     struct message delivered[DELIVER_COUNT];
     uint32_t delivered_count;

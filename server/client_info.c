@@ -9,6 +9,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "common/histogram.h"
 #include "server/clients.h"
 
 #define PATTERN_BYTES_MAX 64u
@@ -85,6 +86,21 @@ static void info_memory(const struct clients *clients, const struct server_statu
                   status->pending_bytes);
 }
 
+/* What a long turn delays is everybody's request, and the heartbeats. */
+static void info_turns(const struct clients *clients, struct buffer *out)
+{
+    const struct histogram *turns = clients->options.turn_times_us;
+
+    if (!turns)
+        return;
+    buffer_format(out,
+                  "loop_turns:%" PRIu64 "\r\nloop_turn_us_p50:%" PRIu64
+                  "\r\nloop_turn_us_p99:%" PRIu64 "\r\nloop_turn_us_p99_99:%" PRIu64
+                  "\r\nloop_turn_us_max:%" PRIu64 "\r\n",
+                  turns->count, histogram_percentile(turns, 50), histogram_percentile(turns, 99),
+                  histogram_percentile(turns, 99.99), turns->max);
+}
+
 static void info_stats(const struct clients *clients, const struct server_status *status,
                        struct buffer *out)
 {
@@ -97,6 +113,7 @@ static void info_stats(const struct clients *clients, const struct server_status
                   clients->total.connections, clients->total.commands, clients->total.input,
                   clients->total.output, clients->total.rejected, clients->total.errors,
                   clients->total.cut);
+    info_turns(clients, out);
 }
 
 static void info_cpu(const struct clients *clients, const struct server_status *status,
@@ -412,6 +429,8 @@ bool handle_config(struct connection *c, uint32_t argc, const struct bytes *argv
         config_get(c, argc, argv);
     } else if (resp_is(argv[1], "resetstat")) {
         memset(&c->clients->total, 0, sizeof c->clients->total);
+        if (c->clients->options.turn_times_us)
+            histogram_clear(c->clients->options.turn_times_us);
         reply_ok(c);
     } else {
         reply_error(c,

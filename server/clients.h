@@ -29,6 +29,7 @@
 #define HOLDFAST_VERSION "0.1.0"
 
 struct clients;
+struct histogram;
 struct own_command;
 
 struct clients_options {
@@ -42,6 +43,7 @@ struct clients_options {
     void (*status)(void *context, struct server_status *status);
     void (*info)(void *context, struct buffer *out); /* the service's lines for INFO */
     bool (*keep)(void *context, uint64_t index);     /* server_keep() */
+    struct histogram *turn_times_us; /* of the loop; CONFIG RESETSTAT clears it; NULL: not known */
     const char *checkpoints; /* the folder they are in; NULL, and no keep(): in memory only */
     void *context;
 };

@@ -328,6 +328,7 @@ static enum error_code open_clients(struct process *p, struct error *error)
                      .status = status,
                      .info = info,
                      .keep = keep,
+                     .turn_times_us = runtime_turn_times_us(p->runtime),
                      .checkpoints = p->server_options.persistent ? p->folder : NULL,
                      .context = p },
         .runtime = p->runtime,
