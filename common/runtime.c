@@ -151,7 +151,7 @@ static void turn_end(struct runtime *r)
     r->options.core.check(r->options.core.self);
     r->turns++;
     runtime_refresh(r);
-    histogram_add(&r->turn_times_us, (r->now.ns - r->turn_began.ns) / 1000u);
+    histogram_add(&r->turn_times_us, instant_since_us(r->now, r->turn_began));
 }
 
 /* Sets the timer, which is left alone when it stands early enough: it then fires in vain, which
@@ -242,6 +242,11 @@ struct event_base *runtime_base(struct runtime *r)
 uint64_t runtime_turns(const struct runtime *r)
 {
     return r->turns;
+}
+
+uint64_t runtime_turn_us(const struct runtime *r)
+{
+    return instant_since_us(runtime_now(), r->turn_began);
 }
 
 struct histogram *runtime_turn_times_us(struct runtime *r)

@@ -66,6 +66,8 @@ struct instant runtime_turn_now(struct runtime *runtime);
 /* Reads the clock again for what follows: for edges, after a read whose time matters. */
 struct instant runtime_refresh(struct runtime *runtime);
 uint64_t runtime_turns(const struct runtime *runtime);
+/* How long the present turn has taken so far: reads the clock. */
+uint64_t runtime_turn_us(const struct runtime *runtime);
 /* How long turns took, in microseconds: from the first look at the clock behind the wait to the end
  * of what came of it. The caller may clear it. */
 struct histogram *runtime_turn_times_us(struct runtime *runtime);

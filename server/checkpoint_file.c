@@ -18,7 +18,7 @@
 #define DIRECTORY_SIZE     (PATH_SIZE - NAME_BYTES)
 
 /* Synced whenever so much is written, so that the disk is never long busy with a checkpoint. */
-#define SYNC_BYTES (8u << 20)
+#define SYNC_BYTES (1u << 20)
 
 struct file_header {
     uint8_t magic[8];

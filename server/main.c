@@ -134,6 +134,13 @@ static void reply(void *context, uint64_t client, enum outcome outcome, struct b
     clients_reply(client_port_clients(p->port), client, outcome, text);
 }
 
+static uint64_t turn_us(void *context)
+{
+    const struct process *p = context;
+
+    return runtime_turn_us(p->runtime);
+}
+
 static void perform(void *context, const struct effect *effect)
 {
     struct process *p = context;
@@ -208,6 +215,7 @@ static enum error_code open_server(struct process *p, uint64_t incarnation, stru
         .persistent = config->journal.storage == STORAGE_DISK,
         .seed = incarnation ^ p->self,
         .reply = reply,
+        .turn_us = turn_us,
         .context = p,
     };
     config_run_path(config, node_name(p->self), p->folder);

@@ -203,8 +203,7 @@ struct instant server_deadline(const struct server *s)
     /* Work that was only put off for the sake of others. */
     if (requests_executing(s) && !requests_blocked(s))
         return (struct instant){ 0 };
-    if (checkpoints_ready(s))
-        return (struct instant){ 0 };
+    due = instant_min(due, checkpoints_deadline(s));
     /* Only when it can be seen to: a deadline that nothing moves spins. */
     if (s->replica.serving && replica_way(&s->replica) == REPLICA_APPEND)
         due = instant_min(due, s->overdue_due);

@@ -28,6 +28,9 @@ struct server_options {
      * server_submit() itself. A reply is RESP3; with OUTCOME_NOT_EXECUTED it is an error's text
      * without its "-". The reference is valid during the call. Must not call back. */
     void (*reply)(void *context, uint64_t client, enum outcome outcome, struct bytes reply);
+    /* How long the present turn has taken so far, in microseconds: what can wait is then cut where
+     * it takes long, never decided otherwise. NULL: only counts and bytes bound it. */
+    uint64_t (*turn_us)(void *context);
     void *context;
 };
 

@@ -235,9 +235,26 @@ static void trim_journal(struct server *s)
     replica_dropped(&s->replica, s->journal.first);
 }
 
-bool checkpoints_ready(const struct server *s)
+/* The next slice, and what it says about the one after: how much it may be, and when it may come.
+ * While entries come in, a checkpoint leaves most of the time to them. */
+static void send_slice(struct server *s, struct instant now, struct effects *out)
 {
-    return transfer_out_ready(&s->transfer_out) || may_apply(s);
+    struct transfer_out *t = &s->transfer_out;
+    uint64_t before = server_turn_us(s);
+    uint32_t sent = t->sent;
+
+    transfer_out_tick(t, now, s->machine, out);
+    if (t->sent == sent)
+        return;
+    transfer_out_paced(t, now, server_turn_us(s) - before, s->journal.last != s->slice_index);
+    s->slice_index = s->journal.last;
+}
+
+struct instant checkpoints_deadline(const struct server *s)
+{
+    struct instant at_once = { 0 };
+
+    return may_apply(s) ? at_once : transfer_out_due(&s->transfer_out);
 }
 
 void checkpoints_tick(struct server *s, struct instant now, struct effects *out)
@@ -251,7 +268,7 @@ void checkpoints_tick(struct server *s, struct instant now, struct effects *out)
     if (may_donate(s))
         transfer_out_donate(&s->transfer_out, now, s->machine, s->replica.view.number,
                             index_view(s), linked_servers(s), out);
-    transfer_out_tick(&s->transfer_out, now, s->machine, out);
+    send_slice(s, now, out);
     s->replica.join_percent = s->replica.whole ? 100 : transfer_in_percent(&s->transfer_in);
     trim_journal(s);
 }

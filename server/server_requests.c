@@ -6,6 +6,8 @@
 #include "server/server_state.h"
 
 #define EXECUTE_BYTES_MAX (256u << 10) /* of entries executed in one turn, if there are several */
+#define EXECUTE_US_MAX    1500u        /* the same, as time */
+#define EXECUTE_COUNT_MIN 64u          /* entries between two looks at the clock */
 #define REPLY_KEEP_BYTES  (64u << 10)  /* memory kept from one reply to the next */
 #define OVERDUE_MS        100u         /* between two looks at what is due by time alone */
 
@@ -240,11 +242,18 @@ static void execute_next(struct server *s)
 
 void requests_execute(struct server *s, struct instant now)
 {
+    uint64_t began_us = server_turn_us(s);
+
     s->reads_blocked = !reads_answer(s, now);
-    while (!s->reads_blocked && requests_executing(s) && s->execute_room > 0) {
+    for (uint32_t count = 1; !s->reads_blocked && requests_executing(s) && s->execute_room > 0;
+         count++) {
         execute_next(s);
         s->reads_blocked = s->reads.count && !reads_answer(s, now);
+        if (count % EXECUTE_COUNT_MIN == 0 &&
+            s->executed_us + server_turn_us(s) - began_us >= EXECUTE_US_MAX)
+            s->execute_room = 0;
     }
+    s->executed_us += server_turn_us(s) - began_us;
 }
 
 /* What becomes of requests when the journal or the role changes. */
@@ -612,6 +621,7 @@ void requests_tick(struct server *s, struct instant now, struct effects *out)
     /* Bytes, not entries: a large one may do the work of hundreds, and after a restart thousands of
      * them come at once, while heartbeats wait for an answer. */
     s->execute_room = EXECUTE_BYTES_MAX;
+    s->executed_us = 0;
     requests_execute(s, now);
     expire_waiting(s, now);
     if (buffer_size(&s->forwards))

@@ -42,6 +42,8 @@ struct server {
     uint64_t round_index;       /* of the last one */
     struct instant overdue_due; /* the next look at what is due by time alone */
     uint32_t execute_room;      /* bytes of entries that may be executed before the next tick */
+    uint64_t executed_us;       /* spent on executing in this turn */
+    uint64_t slice_index;       /* the journal's end at the last slice of a checkpoint */
     uint64_t requests;          /* executed or answered since the start */
     uint64_t handed_index;      /* entries up to here were handed over to be written */
     uint64_t epoch;             /* of the journal's tail: grows when some of it is dropped */
@@ -50,6 +52,12 @@ struct server {
     uint64_t keep_wanted;       /* one of this entry or a later one, at once; 0: none */
     struct effects inner;       /* what the replica core wants */
 };
+
+/* How long the turn has taken so far; always 0 when nobody says. */
+static inline uint64_t server_turn_us(const struct server *s)
+{
+    return s->options.turn_us ? s->options.turn_us(s->options.context) : 0;
+}
 
 /* server.c: carries out what the replica core wants, passing on what is for others. */
 void server_carry_out(struct server *s, struct instant now, struct effects *out);
@@ -77,6 +85,7 @@ bool disk_keep_due(const struct server *s, struct instant now);
 /* server_checkpoints.c */
 void checkpoints_receive(struct server *s, const struct message *message, struct effects *out);
 void checkpoints_tick(struct server *s, struct instant now, struct effects *out);
-bool checkpoints_ready(const struct server *s);
+/* When checkpoints_tick() has something to do. */
+struct instant checkpoints_deadline(const struct server *s);
 
 #endif

@@ -40,8 +40,8 @@ void storage_fail(struct storage *s, const struct error *error)
         s->report.failed = true;
         s->report.error = *error;
     }
-    storage_wake(s);
     pthread_mutex_unlock(&s->lock);
+    storage_wake(s);
 }
 
 /* ---- What the threads have to say ---- */
@@ -208,9 +208,9 @@ static void give_up(struct storage *s)
     pthread_mutex_lock(&s->lock);
     s->report.ended = s->abandon = true;
     s->report.done = false;
-    storage_wake(s);
     pthread_cond_signal(&s->checkpoint_work);
     pthread_mutex_unlock(&s->lock);
+    storage_wake(s);
 }
 
 void storage_checkpoint_slice(struct storage *s, struct bytes slice)

@@ -2,8 +2,11 @@
  * superfluous. */
 #include <assert.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "server/storage_state.h"
+
+#define THREAD_NICENESS 10 /* the loop and the journal go first where processors are few */
 
 static void abandon(struct storage *s)
 {
@@ -53,7 +56,8 @@ static enum error_code take(struct storage *s, const struct storage_step *step, 
     return finish(s, error);
 }
 
-/* Under the lock. What is said of a checkpoint that is not wanted any more is dropped. */
+/* Under the lock, which it lets go of in the end. What is said of a checkpoint that is not wanted
+ * any more is dropped. */
 static void report(struct storage *s, enum storage_step_kind kind, uint64_t generation,
                    enum error_code code)
 {
@@ -67,7 +71,9 @@ static void report(struct storage *s, enum storage_step_kind kind, uint64_t gene
     } else if (kind == STEP_FINISH) {
         s->report.ended = s->report.done = true;
     }
+    pthread_mutex_unlock(&s->lock);
     storage_wake(s);
+    pthread_mutex_lock(&s->lock);
 }
 
 static void forget_steps(struct storage *s)
@@ -109,6 +115,7 @@ void *storage_checkpoint_main(void *storage)
     struct storage *s = storage;
     bool going = true;
 
+    (void)nice(THREAD_NICENESS); /* of this thread, on Linux */
     pthread_mutex_lock(&s->lock);
     while (going && !s->closing) {
         if (s->abandon) {

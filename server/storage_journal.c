@@ -45,7 +45,9 @@ static bool wait_for_room(struct storage *s)
 
     pthread_mutex_lock(&s->lock);
     s->full = true;
+    pthread_mutex_unlock(&s->lock);
     storage_wake(s);
+    pthread_mutex_lock(&s->lock);
     while (!s->closing && !reached(until))
         (void)pthread_cond_timedwait(&s->journal_work, &s->lock, &until);
     closing = s->closing;
@@ -57,8 +59,8 @@ static void there_is_room(struct storage *s)
 {
     pthread_mutex_lock(&s->lock);
     s->full = false;
-    storage_wake(s);
     pthread_mutex_unlock(&s->lock);
+    storage_wake(s);
 }
 
 typedef enum error_code disk_act(struct storage *s, const struct storage_job *jobs, size_t count,
@@ -319,8 +321,8 @@ static bool start(struct storage *s)
         return false;
     pthread_mutex_lock(&s->lock);
     s->report.started = true;
-    storage_wake(s);
     pthread_mutex_unlock(&s->lock);
+    storage_wake(s);
     return true;
 }
 

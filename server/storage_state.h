@@ -111,7 +111,8 @@ enum error_code folder_write_life(struct storage *s, struct error *error);
 
 /* storage.c, for the threads. */
 void storage_jobs_add(struct storage_jobs *jobs, const struct storage_job *job);
-void storage_wake(struct storage *s); /* the loop; there is something in the report */
+/* The loop, as there is something in the report. Not under the lock, which it will want first. */
+void storage_wake(struct storage *s);
 /* Reports what ends the process, once. */
 void storage_fail(struct storage *s, const struct error *error);
 

@@ -62,6 +62,9 @@ static void begin(struct transfer_out *t, struct instant now, struct machine *ma
     t->count++;
     t->receivers = receivers;
     t->sent = 0;
+    t->due = now;
+    if (t->slice_bytes == 0)
+        t->slice_bytes = SLICE_BYTES_MAX / 4;
     memset(t->acked, 0, sizeof t->acked);
     t->progress = now;
     send_all(t,
@@ -159,7 +162,17 @@ void transfer_out_ack(struct transfer_out *t, struct instant now, node_id from,
         t->receivers &= ~(1u << i);
 }
 
-bool transfer_out_ready(const struct transfer_out *t)
+void transfer_out_paced(struct transfer_out *t, struct instant now, uint64_t took_us, bool pressed)
+{
+    if (took_us > SLICE_US_MAX && t->slice_bytes > SLICE_BYTES_MIN)
+        t->slice_bytes /= 2;
+    else if (took_us < SLICE_US_MAX / 2 && t->slice_bytes < SLICE_BYTES_MAX)
+        t->slice_bytes *= 2;
+    if (pressed && !t->round)
+        t->due = instant_add_us(now, took_us * (goes_to_disk(t) ? SLICE_PARTS_KEPT : SLICE_PARTS));
+}
+
+static bool is_ready(const struct transfer_out *t)
 {
     if (!t->open)
         return false;
@@ -169,12 +182,17 @@ bool transfer_out_ready(const struct transfer_out *t)
     return true;
 }
 
+struct instant transfer_out_due(const struct transfer_out *t)
+{
+    return is_ready(t) ? t->due : INSTANT_NEVER;
+}
+
 static void send_slice(struct transfer_out *t, struct machine *machine, struct effects *out)
 {
     bool more;
 
     buffer_clear(&t->slice, SLICE_BYTES_MAX);
-    more = machine_checkpoint_slice(machine, SLICE_BYTES_MAX, &t->slice);
+    more = machine_checkpoint_slice(machine, t->slice_bytes, &t->slice);
     if (buffer_size(&t->slice)) {
         send_all(t,
                  &(struct message){ .type = MESSAGE_CHECKPOINT_SLICE,
@@ -208,7 +226,7 @@ void transfer_out_tick(struct transfer_out *t, struct instant now, struct machin
     }
     if (t->receivers == 0)
         transfer_out_abort(t, machine, out);
-    else if (transfer_out_ready(t))
+    else if (instant_reached(now, transfer_out_due(t)))
         send_slice(t, machine, out);
 }
 

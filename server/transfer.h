@@ -13,7 +13,11 @@
 #include "common/instant.h"
 #include "server/machine.h"
 
-#define TRANSFER_SILENCE_MS_MAX  5000u        /* a receiver that acknowledges nothing is given up */
+#define SLICE_US_MAX             300u       /* to make one slice; else the next one is smaller */
+#define SLICE_BYTES_MIN          (8u << 10) /* but no smaller than so */
+#define SLICE_PARTS              5u    /* a checkpoint's share of a busy loop: one in so many */
+#define SLICE_PARTS_KEPT         10u   /* of one for the disk, for which nobody waits */
+#define TRANSFER_SILENCE_MS_MAX  5000u /* a receiver that acknowledges nothing is given up */
 #define TRANSFER_ASIDE_BYTES_MAX (4ull << 30) /* of a checkpoint kept aside */
 
 struct transfer_out {
@@ -28,7 +32,9 @@ struct transfer_out {
     uint32_t acked[SERVER_COUNT_MAX];
     struct instant progress;
     struct buffer slice;
-    uint32_t wanted; /* joiners that wait for a donation, a set */
+    uint32_t slice_bytes; /* of the next slice, about */
+    struct instant due;   /* of the next slice, no earlier */
+    uint32_t wanted;      /* joiners that wait for a donation, a set */
     uint64_t wanted_index[SERVER_COUNT_MAX];
 };
 
@@ -70,7 +76,11 @@ void transfer_out_tick(struct transfer_out *t, struct instant now, struct machin
                        struct effects *out);
 bool transfer_out_keeps(const struct transfer_out *t); /* busy for this server's own disk */
 bool transfer_out_busy(const struct transfer_out *t);  /* open, or being installed */
-bool transfer_out_ready(const struct transfer_out *t); /* tick has a slice to send now */
+/* How long the slice that tick has just sent took: the next one is to take SLICE_US_MAX at most.
+ * With pressing work beside it (a round never waits for that), it also waits, so that slices take
+ * one part in SLICE_PARTS of the time, or in SLICE_PARTS_KEPT. */
+void transfer_out_paced(struct transfer_out *t, struct instant now, uint64_t took_us, bool pressed);
+struct instant transfer_out_due(const struct transfer_out *t); /* tick has a slice to send then */
 
 /* In. Begin says whether the receiver takes it; direct: it has no state to lose. */
 void transfer_in_begin(struct transfer_in *t, struct machine *machine,

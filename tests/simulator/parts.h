@@ -111,6 +111,7 @@ struct process {
     bool harmed;       /* by a pause, in this life: whoever kills it for that does right */
     int32_t clock_ppm;
     int64_t wall_offset_us;
+    uint64_t looks, spent_us; /* at how long the turn has taken, and what they saw */
     uint64_t busy_until_ns, turn_ns, turn_number, idle_turns, idle_ns;
     struct parcels inbox;
     struct parcels stuck; /* requests that the server cannot take now */

@@ -23,6 +23,7 @@ struct fixture {
     struct buffer packed, records; /* of the last request, and of the last append */
     char replies[REPLIES_MAX][64]; /* "client outcome text", in order */
     uint32_t reply_count;
+    uint64_t turn_us, look_us; /* how long the turn has taken, and what each look adds */
 };
 
 static const node_id s1 = NODE_SERVER(0), s2 = NODE_SERVER(1), s3 = NODE_SERVER(2);
@@ -38,6 +39,13 @@ static void on_reply(void *context, uint64_t client, enum outcome outcome, struc
                                                : "unknown",
              reply.size > 30 ? 30 : (int)reply.size, (const char *)reply.data);
     text[strcspn(text, "\r")] = '\0';
+}
+
+static uint64_t turn_us(void *context)
+{
+    struct fixture *f = context;
+
+    return f->turn_us += f->look_us;
 }
 
 static int set_up(void **state)
@@ -57,6 +65,7 @@ static int set_up(void **state)
             .journal_bytes_max = 1 << 20,
             .pending_bytes_max = 1 << 20,
             .reply = on_reply,
+            .turn_us = turn_us,
             .context = f,
         },
         f->now);
@@ -305,6 +314,32 @@ static void test_execution_in_pieces(void **state)
     assert_int_equal(f->server->replica.executed_index, 41);
 }
 
+/* Small entries that take long are executed in pieces too, and there is always some progress. */
+static void test_execution_by_time(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t before;
+
+    link_all(f);
+    enter(f, 1, s1, 2, STYLE_ACTIVE);
+    tick(f, 1);
+    ack(f, s2, 1);
+    for (uint32_t i = 0; i < 600; i++)
+        submit(f, 1, 1, REQUEST_COMMAND, "SET a 1");
+    tick(f, 1);
+    f->look_us = 400; /* that is, 64 entries take so long */
+    ack(f, s2, 601);
+    assert_true(f->server->replica.executed_index < 601);
+    assert_true(instant_reached(f->now, server_deadline(f->server)));
+    f->look_us = 1000000;
+    before = f->server->replica.executed_index;
+    tick(f, 0);
+    assert_int_equal(f->server->replica.executed_index, before + 64);
+    f->look_us = 0;
+    tick(f, 0);
+    assert_int_equal(f->server->replica.executed_index, 601);
+}
+
 /* A round that came in but could not be applied is of no use once its entries are executed. */
 static void test_round_overtaken(void **state)
 {
@@ -341,11 +376,9 @@ static void test_round_overtaken(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        STORY(test_forward_beside_a_lost_link),
-        STORY(test_reads_in_order),
-        STORY(test_truncated_is_not_unexecuted),
-        STORY(test_execution_in_pieces),
-        STORY(test_round_overtaken),
+        STORY(test_forward_beside_a_lost_link),  STORY(test_reads_in_order),
+        STORY(test_truncated_is_not_unexecuted), STORY(test_execution_in_pieces),
+        STORY(test_execution_by_time),           STORY(test_round_overtaken),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
