@@ -14,13 +14,13 @@ import time
 import resp
 from cluster import SLOWER, Failed, program, wait_until
 
-OPERATIONS_PER_S = 25 // (2 if SLOWER > 1 else 1)  # of one client
 ATTEMPT_S = 1.0 * SLOWER  # silence of a server before an exactly-once client tries the next one
 PLAIN_S = 5.0 * SLOWER  # the same of a plain one, whose outcome is then unknown
 CALL_S_MAX = 120 * SLOWER  # no call may take longer, whatever happens meanwhile
 TEXT_KEYS, NUMBER_KEYS = 7, 3
 NOT_EXECUTED = ("TRYAGAIN", "LOADING")  # how a reply begins that is certainly not of an execution
 PROGRAM_LINE_MAX = 4096
+HEAVY_KEYS, HEAVY_BYTES_MAX = 12, 512 << 10  # of each heavy client
 
 TEXT_COMMANDS = ["get"] * 9 + ["set"] * 3 + ["append"] * 3 + ["getset", "setnx", "setxx", "del"]
 NUMBER_COMMANDS = ["get"] * 4 + ["incrby"] * 5 + ["set", "del"]
@@ -89,6 +89,7 @@ class Client(threading.Thread):
 
     kind = "?"
     counts = False  # keeps a counter of its own
+    per_s = 25 / (2 if SLOWER > 1 else 1)  # calls
 
     def __init__(self, world, history, number, seed):
         super().__init__(daemon=True, name=f"client {number}")
@@ -110,7 +111,7 @@ class Client(threading.Thread):
                     self.parked.set()
                     self.open.wait()
                     continue
-                due = max(due + self.random.expovariate(OPERATIONS_PER_S), time.monotonic() - 1)
+                due = max(due + self.random.expovariate(self.per_s), time.monotonic() - 1)
                 time.sleep(max(0, due - time.monotonic()))
                 self.busy_since = time.monotonic()
                 if self.counts and self.random.random() < 0.25:
@@ -237,7 +238,7 @@ class OnceClient(Client):
             self.next_server()
             again = self.attempts(words, once)
             if again != reply:
-                self.complain(f"{words} sent twice gave {reply!r} and {again!r}")
+                self.complain(f"{words[:2]} sent twice gave {reply!r} and {again!r}")
         return reply, returned
 
     def attempts(self, words, ask):
@@ -249,12 +250,39 @@ class OnceClient(Client):
                 return ask()
             except resp.ReplyError as error:
                 if not str(error).startswith(NOT_EXECUTED):
-                    self.complain(f"ONCE {self.sequence} {words}: {error}")
+                    self.complain(f"ONCE {self.sequence} {words[:2]}: {error}")
                 self.history.refuse()
             except (OSError, resp.Closed):
                 pass
             self.next_server()
-        return self.complain(f"{words}: no answer for {CALL_S_MAX} s")
+        return self.complain(f"{words[:2]}: no answer for {CALL_S_MAX} s")
+
+
+class HeavyClient(OnceClient):
+    """Writes large values to keys of its own, so that journals and checkpoints have something to do,
+    and reads them: it is the only one, so it sees the last that it wrote."""
+
+    kind = "heavy"
+    per_s = 5 / (2 if SLOWER > 1 else 1)
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.values = {}
+
+    def operate(self, operation):
+        key = f"heavy:{self.number}-{self.random.randrange(HEAVY_KEYS)}"
+        if key in self.values and self.random.random() < 0.25:
+            value = self.certain(["get", key])[0]
+            if value != self.values[key]:
+                self.complain(f"{key} is {value and value[:40]!r}…, "
+                              f"not {self.values[key][:40]!r}…")
+            return True
+        self.written += 1
+        text = f"{self.number}.{self.written}/"
+        value = text * (self.random.randrange(1, HEAVY_BYTES_MAX) // len(text) + 1)
+        self.certain(["set", key, value])
+        self.values[key] = value
+        return True
 
 
 class ProgramClient(Client):
@@ -307,7 +335,7 @@ class Crowd:
     def __init__(self, world, seed):
         self.world = world
         self.history = History(world.folder)
-        kinds = [PlainClient] * 6 + [OnceClient] * 4
+        kinds = [PlainClient] * 6 + [OnceClient] * 4 + [HeavyClient] * 2
         self.clients = [kind(world, self.history, number, seed)
                         for number, kind in enumerate(kinds, 1)]
         for send_to in ("one", "all"):

@@ -6,6 +6,7 @@ may be left out of a view, are so few that every acknowledged write stays with s
 
 import contextlib
 import dataclasses
+import os
 import random
 import shutil
 import signal
@@ -26,8 +27,8 @@ VERB_S = 30 * SLOWER
 
 # Of a server, of whom many depend on, and of whom nothing does but the future.
 PROCESSES = {"server": 8, "lfd": 3, "gfd": 2, "rm": 3, "up": 1}
-KINDS = {"kill": 8, "stop": 6, "restart": 2, "switchover": 3, "style": 1, "cut": 7, "machine": 2,
-         "crash": 2, "disk": 2, "wipe": 2, "everything": 1}
+KINDS = {"kill": 8, "stop": 6, "restart": 2, "switchover": 3, "style": 1, "cut": 7, "loss": 3,
+         "machine": 2, "crash": 2, "disk": 2, "wipe": 2, "everything": 1}
 
 
 @dataclasses.dataclass
@@ -53,7 +54,7 @@ class Faults:
 
     def possible(self, kind):
         w = self.world
-        if kind in ("cut", "machine", "crash"):
+        if kind in ("cut", "loss", "machine", "crash"):
             return w.namespaces
         if kind == "disk":
             return w.full_disk is not None
@@ -109,9 +110,10 @@ class Faults:
     def draw_kill(self, r, at_s):
         name = self.process(r, list(PROCESSES))
         again_s = r.uniform(0, 3)
+        times = r.choice([1, 1, 2, 4])
         if not name.startswith("up@"):
-            return Fault("kill", at_s, f"kill {name}",
-                         lambda: self.world.signal_name(name, signal.SIGKILL),
+            return Fault("kill", at_s, f"kill {name}" + (f", {times} times" if times > 1 else ""),
+                         lambda: self.beside(self.kill, name, times),
                          victims=self.host_servers(name))
         machine = self.world.machines[name[3:]]
         return Fault("kill", at_s, f"kill {name}, start it after {again_s:.2f} s",
@@ -160,6 +162,12 @@ class Faults:
         return Fault("cut", at_s, f"cut {what} for {for_s:.2f} s", lambda: self.world.cut(pairs),
                      lambda: self.world.cut(pairs, False), for_s, victims)
 
+    def draw_loss(self, r, at_s):
+        name, for_s = r.choice(list(self.world.machines)), r.uniform(*LONG_S)
+        return Fault("loss", at_s, f"lose packets to {name} for {for_s:.2f} s",
+                     lambda: self.world.lossy(name, True), lambda: self.world.lossy(name, False),
+                     for_s, self.host_servers(f"up@{name}"))
+
     def machine_of(self, r):
         machine = self.world.machines[r.choice([n for n in self.world.machines if n != DESK])]
         return machine, self.host_servers(f"up@{machine.name}")
@@ -200,6 +208,13 @@ class Faults:
                      lambda: self.world.kill_names(names), launch, for_s)
 
     # ---- Doing ----
+
+    def kill(self, name, times):
+        """Kills it, and its next lives as soon as they can be seen."""
+        for _ in range(times):
+            pids = wait_until(lambda: self.world.processes().get(name), f"{name} runs", VERB_S)
+            with contextlib.suppress(OSError):
+                os.kill(pids[0], signal.SIGKILL)
 
     def launch(self, machine):
         with machine.lock:
@@ -266,6 +281,8 @@ class Faults:
         """Takes every fault back; what then is not whole has to mend by itself."""
         w = self.world
         w.cut(list(w.deaf), False)
+        for name in w.machines if w.namespaces else []:
+            w.lossy(name, False)
         w.empty()
         for name in w.processes():
             w.signal_name(name, signal.SIGCONT)

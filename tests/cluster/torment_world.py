@@ -25,7 +25,7 @@ NETWORK = "10.77.0."
 DESK = "desk"
 DISK_MB = 384  # of the server whose directory is a file system of its own
 JOURNAL_MEMORY_MB = 16
-COPY_MB_MAX = 600  # of that file system, kept after a failure
+LOST_PERCENT = "8"  # of packets, where some are
 
 # Other than in cluster.py: a server may end with a status, as when its disk fails at its start.
 TROUBLE = re.compile(r"SIG(ABRT|SEGV|BUS|ILL|FPE|SYS)|Assertion|Sanitizer|runtime error|diverged")
@@ -104,7 +104,8 @@ class Machine:
         rules = f"{self.run_dir}.nft"
         pathlib.Path(rules).write_text(
             "table inet torment {\n set cut { type ipv4_addr; }\n chain input {\n"
-            "  type filter hook input priority 0;\n  ip saddr @cut drop\n }\n}\n", encoding="ascii")
+            "  type filter hook input priority 0;\n  ip saddr @cut drop\n  jump loss\n }\n"
+            " chain loss {\n }\n}\n", encoding="ascii")
         must(*self.inside(), "nft", "-f", rules)
 
     def deafen(self, other, yes):
@@ -319,6 +320,12 @@ class World(Cluster):
             hearer, speaker = (self.machines[name] for name in pair)
             hearer.deafen(speaker, yes)
             self.deaf ^= {pair}
+
+    def lossy(self, name, yes):
+        """Some of what the machine is sent is lost, and comes late, when it is sent again."""
+        must(*self.machines[name].inside(), "nft", *(
+            ["add", "rule", "inet", "torment", "loss", "numgen", "random", "mod", "100", "<",
+             LOST_PERCENT, "drop"] if yes else ["flush", "chain", "inet", "torment", "loss"]))
 
     def fill(self):
         """The disk of self.full_disk is full, but for less than a page."""
