@@ -64,7 +64,7 @@ bool claims_acknowledged(const struct process *p, uint64_t incarnation, uint64_t
         a = &p->acknowledged_before;
     if (a->incarnation != incarnation)
         return a->incarnation > incarnation; /* too long ago to know */
-    return a->view == view && a->index >= index;
+    return a->view > view || (a->view == view && a->index >= index);
 }
 
 /* Rule 3: what is acknowledged is in the journal, and the primary has the same. */
