@@ -4,6 +4,7 @@
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "client/operator_console.h"
 #include "client/operator_table.h"
@@ -37,6 +38,10 @@ static void parse_server(const json_t *object, struct status_server *server)
     copy_text(object, "host", server->host, sizeof server->host);
     copy_text(object, "role", server->role, sizeof server->role);
     copy_text(object, "last_exit", server->last_exit, sizeof server->last_exit);
+    copy_text(object, "phase", server->phase, sizeof server->phase);
+    server->bytes = number(object, "bytes");
+    server->bytes_total = number(object, "bytes_total");
+    server->seconds_left = (uint32_t)number(object, "seconds_left");
     server->incarnation = number(object, "incarnation");
     server->journal_index = number(object, "journal_index");
     server->commit_index = number(object, "commit_index");
@@ -210,6 +215,21 @@ static void server_row(struct table *table, const struct status_server *s)
     text_cell(table, TABLE_PLAIN, s->last_exit);
 }
 
+/* "s3 recovers: loading, 43 % of 1.3 GB, 6 s left". */
+static void progress_line(const struct status_server *s, struct buffer *out)
+{
+    bool recovers = strcmp(s->phase, "loading") == 0 || strcmp(s->phase, "replaying") == 0;
+    bool giga = s->bytes_total >= 1000000000u;
+
+    buffer_format(out, "%s %s: %s", s->process.name, recovers ? "recovers" : "joins", s->phase);
+    if (s->bytes_total > 0)
+        buffer_format(out, ", %" PRIu64 " %% of %.1f %s, %" PRIu32 " s left",
+                      s->bytes < s->bytes_total ? s->bytes * 100u / s->bytes_total : 99,
+                      (double)s->bytes_total / (giga ? 1e9 : 1e6), giga ? "GB" : "MB",
+                      s->seconds_left);
+    buffer_append_string(out, "\n");
+}
+
 static void detector_row(struct table *table, const struct status_process *p)
 {
     table_cell(table, TABLE_BOLD, "%s", p->name);
@@ -242,6 +262,9 @@ void status_write(const struct status *status, bool colours, struct buffer *out)
     for (uint32_t i = 0; i < status->server_count; i++)
         server_row(table, &status->servers[i]);
     table_write(table, "", colours, out);
+    for (uint32_t i = 0; i < status->server_count; i++)
+        if (status->servers[i].phase[0] != '\0')
+            progress_line(&status->servers[i], out);
     buffer_append_string(out, "\n");
 
     table_init(table, "llr");

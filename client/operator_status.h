@@ -18,6 +18,9 @@ struct status_server {
     char host[NAME_SIZE];
     char role[NAME_SIZE];
     char last_exit[STATUS_TEXT_SIZE]; /* "" when there was none */
+    char phase[NAME_SIZE];            /* of its recovery or join, "" when there is none */
+    uint64_t bytes, bytes_total;      /* how far that is; total 0: not known */
+    uint32_t seconds_left;
     uint64_t incarnation, journal_index, commit_index, executed_index;
     uint32_t client_port, restarts;
     bool member; /* of the view */

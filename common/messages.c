@@ -43,6 +43,17 @@ const char *role_name(uint8_t role)
     return role < sizeof names / sizeof names[0] ? names[role] : "unknown";
 }
 
+const char *phase_name(uint8_t phase)
+{
+    static const char *const names[] = {
+        [PHASE_NONE] = "none",           [PHASE_LOADING] = "loading",
+        [PHASE_REPLAYING] = "replaying", [PHASE_WAITING] = "waiting",
+        [PHASE_RECEIVING] = "receiving", [PHASE_FOLLOWING] = "following",
+    };
+
+    return phase < sizeof names / sizeof names[0] ? names[phase] : "unknown";
+}
+
 /* Encoding: one write_<message>() for each, put together from one put_<kind>() per field. The
  * room is reserved at once, so they write without looking. */
 

@@ -82,6 +82,15 @@ enum propagation { PROPAGATION_STAR = 0, PROPAGATION_CHAIN = 1 };
 enum role { ROLE_NONE = 0, ROLE_JOINER = 1, ROLE_BACKUP = 2, ROLE_PRIMARY = 3 };
 enum order_action { ORDER_START = 1, ORDER_STOP = 2 };
 enum change { CHANGE_NONE = 0, CHANGE_ADD = 1, CHANGE_DELETE = 2, CHANGE_UNWATCHED = 3 };
+/* What a server does that is not serving yet. */
+enum phase {
+    PHASE_NONE = 0,      /* nothing of the kind */
+    PHASE_LOADING = 1,   /* a checkpoint, from its disk */
+    PHASE_REPLAYING = 2, /* its journal, from its disk */
+    PHASE_WAITING = 3,   /* for a checkpoint from another server */
+    PHASE_RECEIVING = 4, /* it is coming in */
+    PHASE_FOLLOWING = 5, /* gets and executes the entries since */
+};
 enum outcome {
     OUTCOME_DONE = 0,         /* the reply is the service's */
     OUTCOME_NOT_EXECUTED = 1, /* certainly not executed, now or later; the reply is an error text */
@@ -91,6 +100,7 @@ enum outcome {
 /* In lower case; "unknown" when there is no such value. */
 const char *style_name(uint8_t style);
 const char *role_name(uint8_t role);
+const char *phase_name(uint8_t phase);
 
 /* Every message that crosses a socket. Numbers are for ever: a message that leaves the
  * protocol leaves its number unused. From 200 on they never leave the process: what the
@@ -127,6 +137,7 @@ const char *role_name(uint8_t role);
     X(37, checkpoint_end, CHECKPOINT_END)     /* donor -> receiver */                         \
     X(38, checkpoint_ack, CHECKPOINT_ACK)     /* receiver -> donor */                         \
     X(39, diverged, DIVERGED)    /* primary -> backup: your state is not mine: begin anew */  \
+    X(40, progress, PROGRESS)    /* server -> rm; while it recovers: -> lfd -> gfd -> rm */   \
     X(200, link_up, LINK_UP)     /* runtime -> core: `from` said its hello */                 \
     X(201, link_down, LINK_DOWN) /* runtime -> core: the link to `from` is lost */            \
     X(202, exited, EXITED)       /* edge -> lfd: a process of ours is gone */                 \
@@ -208,8 +219,7 @@ const char *role_name(uint8_t role);
     F(u64, journal_index)                                         \
     F(u64, commit_index)                                          \
     F(u64, executed_index)                                        \
-    F(u32, clients)     /* connections on its client port */      \
-    F(u8, join_percent) /* of a checkpoint being received; 100 otherwise */
+    F(u32, clients) /* connections on its client port */
 #define ACTIVE_FIELDS(F) \
     F(u64, number)       \
     F(u64, commit_index)
@@ -289,6 +299,14 @@ const char *role_name(uint8_t role);
     F(u64, index)                          \
     F(u32, slices)   /* taken in so far */ \
     F(u8, installed) /* 0: going on; 1: in; 2: refused, begin again */
+/* At most a few times per second, and when the phase changes. */
+#define PROGRESS_FIELDS(F)                 \
+    F(node, server)                        \
+    F(u64, incarnation)                    \
+    F(u8, phase)        /* enum phase */   \
+    F(u64, bytes)       /* so far */       \
+    F(u64, bytes_total) /* 0: not known */ \
+    F(u32, left_ms)     /* as it goes now; 0: not known */
 #define LINK_UP_FIELDS(F) \
     F(u64, incarnation)   \
     F(u32, pid)
@@ -335,8 +353,8 @@ enum command_verb {
     R(change, CHANGE_NONE, CHANGE_UNWATCHED)            \
     R(installed, 0, 2)                                  \
     R(intact, 0, 1)                                     \
-    R(join_percent, 0, 100)                             \
     R(known, 0, 1)                                      \
+    R(phase, PHASE_NONE, PHASE_FOLLOWING)               \
     R(propagation, PROPAGATION_STAR, PROPAGATION_CHAIN) \
     R(reset, 0, 1)                                      \
     R(role, ROLE_NONE, ROLE_PRIMARY)                    \

@@ -380,6 +380,14 @@ static void take_start_failed(struct membership *m, node_id lfd,
     tell_start_failed(m, failed->server, failed->cause, out);
 }
 
+/* How far the recovery of a server is, which is not linked to the rm yet. */
+static void pass_progress(const struct membership *m, const struct message *message,
+                          struct effects *out)
+{
+    if (m->rm_linked && may_speak(m, message->from, message->progress.server, "progress", out))
+        effects_send(out, NODE_RM, *message);
+}
+
 /* Passes an order on, or says why it cannot be obeyed: the rm waits for one or the other. */
 static void take_order(struct membership *m, const struct message_order *order, struct effects *out)
 {
@@ -436,6 +444,7 @@ static void receive_from_lfd(struct membership *m, struct instant now,
     case MESSAGE_START_FAILED:
         take_start_failed(m, message->from, &message->start_failed, out);
         break;
+    case MESSAGE_PROGRESS: pass_progress(m, message, out); break;
     default: break;
     }
 }

@@ -486,6 +486,18 @@ static void take_heartbeat_ok(struct detector *d, struct instant now, const stru
         become_trusted(d, w, now, out);
 }
 
+/* How far its recovery is: it has no other link yet. */
+static void pass_progress(struct detector *d, const struct message *message, struct effects *out)
+{
+    struct message progress = *message;
+    struct watched *w = find(d, message->from);
+
+    if (w == NULL || !link_is_its_own(w) || !d->gfd_linked)
+        return;
+    progress.progress.server = w->node;
+    effects_send(out, NODE_GFD, progress);
+}
+
 static void take_heartbeat(struct detector *d, struct instant now, const struct message *message,
                            struct effects *out)
 {
@@ -583,6 +595,7 @@ void detector_receive(struct detector *d, struct instant now, const struct messa
     case MESSAGE_LINK_DOWN: take_link_down(d, now, message, out); break;
     case MESSAGE_HEARTBEAT: take_heartbeat(d, now, message, out); break;
     case MESSAGE_HEARTBEAT_OK: take_heartbeat_ok(d, now, message, out); break;
+    case MESSAGE_PROGRESS: pass_progress(d, message, out); break;
     case MESSAGE_ORDER: take_order(d, now, message, out); break;
     case MESSAGE_SPAWNED: take_spawned(d, now, &message->spawned, out); break;
     case MESSAGE_EXITED: take_exited(d, &message->exited, out); break;

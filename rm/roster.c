@@ -167,6 +167,7 @@ static void hear_server_link(struct roster *r, const struct message *message)
     }
     s->linked = true;
     s->state_known = false;
+    s->progress = (struct message_progress){ .phase = PHASE_NONE };
     s->link_incarnation = message->link_up.incarnation;
     if (message->link_up.pid)
         s->pid = message->link_up.pid;
@@ -198,6 +199,30 @@ static void hear_state(struct roster *r, const struct message *message)
     see_numbers(r, 0, m->journal_view);
 }
 
+/* From the server itself, or by way of the gfd while it is not linked: what comes so later is old.
+ */
+static void hear_progress(struct roster *r, const struct message *message)
+{
+    const struct message_progress *m = &message->progress;
+    struct roster_server *s;
+
+    if (!roster_is_server(r, m->server) ||
+        (message->from != NODE_GFD && message->from != m->server))
+        return;
+    s = server_of(r, m->server);
+    if (message->from != NODE_GFD || !s->linked || s->link_incarnation != m->incarnation)
+        s->progress = *m;
+}
+
+struct message_progress roster_progress(const struct roster *r, node_id server)
+{
+    const struct roster_server *s = &r->server[node_index(server)];
+
+    if (s->progress.incarnation == (s->linked ? s->link_incarnation : s->listed))
+        return s->progress;
+    return (struct message_progress){ .phase = PHASE_NONE };
+}
+
 void roster_receive(struct roster *r, struct instant now, const struct message *message,
                     struct effects *out)
 {
@@ -208,6 +233,7 @@ void roster_receive(struct roster *r, struct instant now, const struct message *
         case MESSAGE_LINK_DOWN: hear_gfd_link(r, now, message, out); break;
         case MESSAGE_MEMBERSHIP: hear_membership(r, &message->membership, out); break;
         case MESSAGE_HOST: hear_host(r, now, &message->host, out); break;
+        case MESSAGE_PROGRESS: hear_progress(r, message); break;
         default: break;
         }
     } else if (roster_is_server(r, message->from)) {
@@ -215,6 +241,7 @@ void roster_receive(struct roster *r, struct instant now, const struct message *
         case MESSAGE_LINK_UP:
         case MESSAGE_LINK_DOWN: hear_server_link(r, message); break;
         case MESSAGE_STATE: hear_state(r, message); break;
+        case MESSAGE_PROGRESS: hear_progress(r, message); break;
         case MESSAGE_REPORT: see_numbers(r, 0, message->report.journal_view); break;
         default: break;
         }

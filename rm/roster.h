@@ -22,6 +22,7 @@ struct roster_server {
     uint64_t listed;           /* incarnation in the membership, 0 if none */
     uint64_t gone;             /* incarnation deleted last, 0 if none */
     struct message_state state;
+    struct message_progress progress;  /* of its recovery or join, if of its present life */
     char last_exit[MESSAGE_TEXT_SIZE]; /* why the last life ended, empty if none did */
 };
 
@@ -61,6 +62,10 @@ bool roster_dead(const struct roster *r, node_id server, uint64_t incarnation);
 
 /* That incarnation has certainly ended. */
 bool roster_certainly_dead(const struct roster *r, node_id server, uint64_t incarnation);
+
+/* How far the recovery or join of the server's present life is; its phase is PHASE_NONE when there
+ * is none. */
+struct message_progress roster_progress(const struct roster *r, node_id server);
 
 bool roster_is_server(const struct roster *r, node_id node);
 

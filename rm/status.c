@@ -77,10 +77,23 @@ static const char *server_state(const struct rm *rm, uint32_t i)
     return repair_state_name(rm->repair.server[i].state);
 }
 
+/* How far a server is that recovers or joins. */
+static void set_progress(json_t *o, const struct message_progress *p)
+{
+    bool known = p->phase != PHASE_NONE && p->bytes_total > 0;
+
+    set(o, "phase", p->phase != PHASE_NONE ? json_string(phase_name(p->phase)) : json_null());
+    set(o, "bytes", integer(p->bytes));
+    set(o, "bytes_total", integer(p->bytes_total));
+    set(o, "seconds_left",
+        known ? json_integer((json_int_t)(((uint64_t)p->left_ms + 999u) / 1000u)) : json_null());
+}
+
 static json_t *server_object(const struct rm *rm, const struct config *config, uint32_t i)
 {
     const struct roster_server *s = &rm->roster.server[i];
     bool known = s->linked && s->state_known;
+    struct message_progress progress = roster_progress(&rm->roster, NODE_SERVER(i));
     json_t *o = json_object();
 
     set(o, "name", json_string(node_name(NODE_SERVER(i))));
@@ -98,7 +111,7 @@ static json_t *server_object(const struct rm *rm, const struct config *config, u
     set(o, "linked", json_boolean(s->linked));
     set(o, "view", integer(known ? s->state.view : 0));
     set(o, "clients", integer(known ? s->state.clients : 0));
-    set(o, "join_percent", integer(known ? s->state.join_percent : 0));
+    set_progress(o, &progress);
     set(o, "wanted", json_string(rm->saved.stopped >> i & 1u ? "stopped" : "running"));
     return o;
 }

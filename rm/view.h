@@ -25,7 +25,7 @@
 #define VIEW_SETTLE_MS \
     1000u /* a view this old is as good as known active, for changes on request */
 #define ACCUSE_WAIT_MS      20u   /* for the other members' word, when one accuses the primary */
-#define DONOR_AGAIN_MS      2000u /* between two orders to donate for one joiner */
+#define DONOR_AGAIN_MS      2000u /* a donation that does not come on for so long is given up */
 #define ACCUSE_PAUSE_MS_MIN 200u  /* an accused server stays out for so long at first; doubles */
 #define ACCUSE_PAUSE_MS_MAX 10000u
 #define ACCUSE_HEALTH_MS    60000u /* without an accusation: the pause begins anew */
@@ -40,10 +40,12 @@ struct view_options {
 };
 
 struct view_donation {
-    node_id donor;        /* NODE_NONE: none under way */
-    uint64_t incarnation; /* of the joiner */
-    struct instant since;
-    uint8_t percent; /* that the joiner had of it when last asked about */
+    node_id donor;         /* NODE_NONE: none under way */
+    uint64_t incarnation;  /* of the joiner */
+    struct instant since;  /* it began, or was last seen to come on */
+    uint64_t bytes;        /* that the joiner had of it then */
+    struct instant wished; /* when the joiner's wish was last heard */
+    struct instant waits;  /* since when it waits for its turn; zero: it does not */
 };
 
 struct view_pause {

@@ -26,6 +26,7 @@ struct process {
     struct runtime *runtime;
     struct client_port *port;
     struct persistence *persistence; /* NULL: the journal is in memory */
+    struct instant told;             /* when our lfd was last told how far recovery is */
     bool failed;                     /* the process must end */
 };
 
@@ -63,6 +64,18 @@ static void process_receive(struct process *p, struct instant now, const struct 
         server_receive(p->server, now, message, out);
 }
 
+/* The rm is not linked yet; our lfd is. */
+static void tell_progress(struct process *p, struct instant now, struct effects *out)
+{
+    const struct progress *progress = persistence_progress(p->persistence);
+
+    if (!progress || instant_since_ms(now, p->told) < PROGRESS_TELL_MS)
+        return;
+    p->told = now;
+    effects_send(out, NODE_LFD(p->own->host),
+                 progress_message(progress, now, p->self, p->server_options.incarnation));
+}
+
 static void process_tick(struct process *p, struct instant now, struct effects *out)
 {
     if (is_ready(p)) {
@@ -70,6 +83,7 @@ static void process_tick(struct process *p, struct instant now, struct effects *
         server_tick(p->server, now, out);
     } else if (!p->failed) {
         persistence_tick(p->persistence, now);
+        tell_progress(p, now, out);
     }
 }
 
@@ -152,16 +166,16 @@ static void perform(void *context, const struct effect *effect)
 static void show_loading(struct process *p)
 {
     struct clients *clients = client_port_clients(p->port);
-    struct recovery_progress progress;
+    const struct progress *progress;
 
     clients->loading = !is_ready(p);
-    if (!clients->loading)
+    progress = clients->loading ? persistence_progress(p->persistence) : NULL;
+    if (!progress)
         return;
-    persistence_progress(p->persistence, runtime_turn_now(p->runtime), &progress);
-    clients->load.bytes = progress.bytes;
-    clients->load.bytes_total = progress.bytes_total;
-    clients->load.percent = progress.percent;
-    clients->load.left_ms = progress.left_ms;
+    clients->load.bytes = progress->bytes;
+    clients->load.bytes_total = progress->bytes_total;
+    clients->load.percent = progress_percent(progress);
+    clients->load.left_ms = progress_left_ms(progress, runtime_turn_now(p->runtime));
 }
 
 static void turn_end(void *context)

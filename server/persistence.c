@@ -7,7 +7,7 @@
 #include "common/log.h"
 #include "server/storage.h"
 
-#define MIB ((uint64_t)1024 * 1024)
+#define MB 1000000u
 
 struct persistence {
     struct persistence_options options;
@@ -118,18 +118,18 @@ static void say_recovered(const struct persistence *p, const struct recovery_res
                           struct instant now)
 {
     const struct segments_found *found = &result->found;
-    struct recovery_progress progress;
+    const struct progress *progress = recovery_progress(p->recovery);
 
-    recovery_progress(p->recovery, now, &progress);
     if (found->torn_bytes > 0)
         log_line(NOTE_INFO, "%s, offset %llu: %llu bytes of an unfinished group are cut off",
                  found->file, (unsigned long long)found->offset,
                  (unsigned long long)found->torn_bytes);
     log_line(NOTE_INFO,
-             "recovered: entry %llu (checkpoint %llu, %llu records), %llu MiB in %llu ms",
+             "recovered: entry %llu (checkpoint %llu, %llu records), %llu MB in %llu ms, %u MB/s",
              (unsigned long long)result->last_index, (unsigned long long)result->checkpoint_index,
-             (unsigned long long)found->records, (unsigned long long)(progress.bytes / MIB),
-             (unsigned long long)instant_since_ms(now, p->opened));
+             (unsigned long long)found->records, (unsigned long long)(progress->bytes / MB),
+             (unsigned long long)instant_since_ms(now, p->opened),
+             progress_mb_per_second(progress, now));
     if (!p->past.intact)
         log_line(NOTE_WARN, "the journal may lack entries: %s", p->past.reason);
 }
@@ -186,12 +186,9 @@ bool persistence_ready(const struct persistence *p)
     return p->ready;
 }
 
-void persistence_progress(const struct persistence *p, struct instant now,
-                          struct recovery_progress *progress)
+const struct progress *persistence_progress(const struct persistence *p)
 {
-    *progress = (struct recovery_progress){ .percent = 100 };
-    if (p->recovery)
-        recovery_progress(p->recovery, now, progress);
+    return p->recovery ? recovery_progress(p->recovery) : NULL;
 }
 
 /* ---- What the core wants ---- */

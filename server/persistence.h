@@ -35,8 +35,8 @@ enum error_code persistence_open(struct persistence **persistence,
 bool persistence_ready(const struct persistence *persistence);
 void persistence_tick(struct persistence *persistence, struct instant now);
 struct instant persistence_deadline(const struct persistence *persistence);
-void persistence_progress(const struct persistence *persistence, struct instant now,
-                          struct recovery_progress *progress);
+/* NULL when recovery is over. */
+const struct progress *persistence_progress(const struct persistence *persistence);
 
 /* EFFECT_PERSIST, RESTART, KEEP and KEEP_END. */
 void persistence_perform(struct persistence *persistence, const struct effect *effect);

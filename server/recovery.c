@@ -11,7 +11,6 @@
 #define RECOVERY_CHECKPOINTS_MAX                                             \
     8u /* tried, newest first; no more than CHECKPOINTS_KEPT are to be there \
         */
-#define MIB ((uint64_t)1024 * 1024)
 
 enum stage { STAGE_CHOOSE, STAGE_STATE, STAGE_JOURNAL };
 
@@ -30,7 +29,7 @@ struct recovery {
     uint64_t unsound[RECOVERY_CHECKPOINTS_MAX];
     uint32_t unsound_count;
     char damage[ERROR_TEXT_SIZE]; /* the first that was met, empty if none */
-    struct instant started, said;
+    struct progress progress;
 };
 
 /* ---- What the journal's reader finds ---- */
@@ -73,7 +72,6 @@ enum error_code recovery_open(struct recovery **recovery, const struct recovery_
 
     r->options = *options;
     r->server = server;
-    r->started = r->said = now;
     if (checkpoint_list(options->directory, r->indexes, RECOVERY_CHECKPOINTS_MAX, &r->count,
                         error) != ERROR_NONE ||
         segments_reader_open(&r->journal, &segments, &visitor, error) != ERROR_NONE) {
@@ -81,6 +79,7 @@ enum error_code recovery_open(struct recovery **recovery, const struct recovery_
         return error->code;
     }
     r->journal_bytes_total = segments_reader_bytes_total(r->journal);
+    progress_begin(&r->progress, now, PHASE_LOADING, r->journal_bytes_total);
     *recovery = r;
     return ERROR_NONE;
 }
@@ -238,7 +237,7 @@ static enum recovery_outcome judge(struct recovery *r, struct recovery_result *r
     memcpy(result->unsound, r->unsound, sizeof result->unsound);
     result->unsound_count = r->unsound_count;
     if (server_recovered(r->server, r->options.intact)) {
-        server_status(r->server, r->started, &status);
+        server_status(r->server, r->progress.started, &status);
         result->checkpoint_index = r->checkpoint_index;
         result->last_index = status.journal_index;
         return RECOVERY_SOUND;
@@ -264,33 +263,23 @@ static enum error_code journal_step(struct recovery *r, bool *done, struct recov
     return renew(r, error);
 }
 
-void recovery_progress(const struct recovery *r, struct instant now,
-                       struct recovery_progress *progress)
+const struct progress *recovery_progress(const struct recovery *r)
 {
-    uint64_t bytes = r->state_bytes + r->journal_bytes;
-    uint64_t total = r->state_bytes_total + r->journal_bytes_total;
-    uint64_t past_ms = instant_since_ms(now, r->started);
-
-    if (bytes > total)
-        total = bytes;
-    *progress = (struct recovery_progress){ .bytes = bytes, .bytes_total = total };
-    if (total > 0)
-        progress->percent = (uint32_t)(bytes * 100u / total);
-    if (bytes > 0)
-        progress->left_ms = (uint32_t)((double)past_ms * (double)(total - bytes) / (double)bytes);
+    return &r->progress;
 }
 
-static void say(struct recovery *r, struct instant now)
+static void note_progress(struct recovery *r, struct instant now)
 {
-    struct recovery_progress p;
+    struct progress *p = &r->progress;
+    char text[PROGRESS_TEXT_SIZE];
 
-    if (instant_since_ms(now, r->said) < RECOVERY_SAY_MS)
-        return;
-    r->said = now;
-    recovery_progress(r, now, &p);
-    log_line(NOTE_INFO, "recovery: %u %%, %llu of %llu MiB, about %u s left", p.percent,
-             (unsigned long long)(p.bytes / MIB), (unsigned long long)(p.bytes_total / MIB),
-             (p.left_ms + 999u) / 1000u);
+    p->phase = r->stage == STAGE_JOURNAL ? PHASE_REPLAYING : PHASE_LOADING;
+    p->bytes = r->state_bytes + r->journal_bytes;
+    p->bytes_total = r->state_bytes_total + r->journal_bytes_total;
+    if (p->bytes > p->bytes_total)
+        p->bytes_total = p->bytes;
+    if (progress_say(p, now, text))
+        log_line(NOTE_INFO, "%s: %s", phase_name((uint8_t)p->phase), text);
 }
 
 enum error_code recovery_step(struct recovery *r, struct instant now, bool *done,
@@ -305,6 +294,6 @@ enum error_code recovery_step(struct recovery *r, struct instant now, bool *done
     case STAGE_STATE: code = state_step(r, error); break;
     case STAGE_JOURNAL: code = journal_step(r, done, result, error); break;
     }
-    say(r, now);
+    note_progress(r, now);
     return code;
 }

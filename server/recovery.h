@@ -8,11 +8,11 @@
 #define HOLDFAST_SERVER_RECOVERY_H
 
 #include "server/checkpoint_file.h"
+#include "server/progress.h"
 #include "server/segments.h"
 #include "server/server.h"
 
-#define RECOVERY_STEP_BYTES (1u << 20) /* per turn: some milliseconds of work */
-#define RECOVERY_SAY_MS     1000u      /* between two lines about how far it is */
+#define RECOVERY_STEP_BYTES (256u << 10) /* per turn: a few milliseconds of work */
 
 enum recovery_outcome {
     RECOVERY_SOUND,      /* the server has what the disk held, which may be nothing */
@@ -29,12 +29,6 @@ struct recovery_options {
     /* A new and empty server in place of the one before, which it frees. NULL: no memory. */
     struct server *(*renew)(void *context);
     void *context;
-};
-
-struct recovery_progress {
-    uint64_t bytes, bytes_total; /* read, and to be read */
-    uint32_t percent;
-    uint32_t left_ms; /* as it goes now */
 };
 
 struct recovery_result {
@@ -58,8 +52,7 @@ enum error_code recovery_open(struct recovery **recovery, const struct recovery_
 enum error_code recovery_step(struct recovery *recovery, struct instant now, bool *done,
                               struct recovery_result *result, struct error *error);
 
-void recovery_progress(const struct recovery *recovery, struct instant now,
-                       struct recovery_progress *progress);
+const struct progress *recovery_progress(const struct recovery *recovery);
 void recovery_close(struct recovery *recovery); /* NULL is nothing */
 
 #endif

@@ -227,8 +227,7 @@ static bool state_equal(const struct message_state *a, const struct message_stat
     return a->incarnation == b->incarnation && a->promised == b->promised && a->view == b->view &&
            a->role == b->role && a->intact == b->intact && a->journal_view == b->journal_view &&
            a->journal_index == b->journal_index && a->commit_index == b->commit_index &&
-           a->executed_index == b->executed_index && a->clients == b->clients &&
-           a->join_percent == b->join_percent;
+           a->executed_index == b->executed_index && a->clients == b->clients;
 }
 
 static void send_state(struct replica *r, struct instant now, struct effects *out)
@@ -244,7 +243,6 @@ static void send_state(struct replica *r, struct instant now, struct effects *ou
         .commit_index = r->commit_index,
         .executed_index = r->executed_index,
         .clients = r->clients,
-        .join_percent = r->join_percent,
     };
 
     r->state_due = instant_add_ms(now, STATE_INTERVAL_MS);

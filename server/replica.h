@@ -22,7 +22,7 @@
 #define LINK_GRACE_MS     50u   /* a lost link to a member may come back for so long */
 #define STATE_INTERVAL_MS 250u  /* between two states to the rm */
 #define REPEAT_MS         200u  /* before caught_up, an accusation or a position is repeated */
-#define DONOR_REPEAT_MS   2000u /* before donor_wanted is repeated */
+#define DONOR_REPEAT_MS   500u  /* before donor_wanted is repeated */
 
 struct replica_options {
     node_id self;
@@ -101,7 +101,6 @@ struct replica {
     bool rm_linked;
     struct instant state_due;
     uint32_t clients;
-    uint8_t join_percent;
     struct message_state state_sent;
     struct instant position_sent;
     struct instant ticked; /* for telling our own pauses */

@@ -171,7 +171,7 @@ void server_receive(struct server *s, struct instant now, const struct message *
     case MESSAGE_CHECKPOINT_SLICE:
     case MESSAGE_CHECKPOINT_END:
         if (node_is_server(message->from))
-            checkpoints_receive(s, message, out);
+            checkpoints_receive(s, now, message, out);
         return;
     case MESSAGE_CHECKPOINT_ACK:
         if (node_is_server(message->from))
@@ -277,7 +277,7 @@ void server_status(const struct server *s, struct instant now, struct server_sta
         .pending_bytes = s->pending.bytes,
         .journal_bytes = s->journal.bytes,
         .oldest_waiting_ms = oldest_waiting_ms(s, now),
-        .join_percent = r->join_percent,
+        .join_percent = s->progress.phase == PHASE_NONE ? 100 : progress_percent(&s->progress),
     };
     for (uint32_t i = 0; i < SERVER_COUNT_MAX; i++)
         status->member_index[i] = r->peers[i].match_index;

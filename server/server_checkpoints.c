@@ -117,7 +117,8 @@ static bool under_way(const struct server *s, node_id from)
     return t->open && t->direct && t->from != from && s->replica.peers[node_index(t->from)].linked;
 }
 
-static void receive_begin(struct server *s, const struct message *message, struct effects *out)
+static void receive_begin(struct server *s, struct instant now, const struct message *message,
+                          struct effects *out)
 {
     bool direct;
 
@@ -131,18 +132,21 @@ static void receive_begin(struct server *s, const struct message *message, struc
     }
     transfer_in_begin(&s->transfer_in, s->machine, message, direct, direct && s->options.persistent,
                       out);
-    if (direct)
-        effects_note(out, "receive a checkpoint of entry %lu from %s, about %lu bytes",
-                     (unsigned long)message->checkpoint_begin.index, node_name(message->from),
-                     (unsigned long)message->checkpoint_begin.bytes_estimated);
+    if (!direct)
+        return;
+    progress_begin(&s->progress, now, PHASE_RECEIVING, message->checkpoint_begin.bytes_estimated);
+    effects_note(out, "receive a checkpoint of entry %lu from %s, about %lu bytes",
+                 (unsigned long)message->checkpoint_begin.index, node_name(message->from),
+                 (unsigned long)message->checkpoint_begin.bytes_estimated);
 }
 
-void checkpoints_receive(struct server *s, const struct message *message, struct effects *out)
+void checkpoints_receive(struct server *s, struct instant now, const struct message *message,
+                         struct effects *out)
 {
     bool sound = true;
 
     switch (message->type) {
-    case MESSAGE_CHECKPOINT_BEGIN: receive_begin(s, message, out); break;
+    case MESSAGE_CHECKPOINT_BEGIN: receive_begin(s, now, message, out); break;
     case MESSAGE_CHECKPOINT_SLICE:
         sound = transfer_in_slice(&s->transfer_in, s->machine, message, out);
         break;
@@ -167,7 +171,18 @@ static bool may_apply(const struct server *s)
     return t->direct || s->replica.commit_index >= t->begin.index;
 }
 
-static void apply(struct server *s, struct effects *out)
+static void note_receiving(struct server *s, struct instant now, struct effects *out)
+{
+    char text[PROGRESS_TEXT_SIZE];
+
+    if (s->progress.phase != PHASE_RECEIVING || !s->transfer_in.open)
+        return;
+    s->progress.bytes = s->transfer_in.bytes;
+    if (progress_say(&s->progress, now, text))
+        effects_note(out, "receiving: %s", text);
+}
+
+static void apply(struct server *s, struct instant now, struct effects *out)
 {
     struct transfer_in *t = &s->transfer_in;
     struct transfer_in was = *t;
@@ -187,8 +202,10 @@ static void apply(struct server *s, struct effects *out)
     s->transfer_out.count = was.begin.count;
     transfer_in_answer(&was, 1, out);
     if (was.direct)
-        effects_note(out, "checkpoint of entry %lu is in (%lu bytes)",
-                     (unsigned long)was.begin.index, (unsigned long)was.bytes);
+        effects_note(out, "checkpoint of entry %lu is in: %lu bytes in %lu ms, %u MB/s",
+                     (unsigned long)was.begin.index, (unsigned long)was.bytes,
+                     (unsigned long)instant_since_ms(now, s->progress.started),
+                     progress_mb_per_second(&s->progress, now));
     else
         effects_note_at(out, NOTE_DEBUG, "checkpoint %lu of entry %lu is in",
                         (unsigned long)was.begin.count, (unsigned long)was.begin.index);
@@ -235,6 +252,39 @@ static void trim_journal(struct server *s)
     replica_dropped(&s->replica, s->journal.first);
 }
 
+/* How far a join is. */
+
+static enum phase phase_of(const struct server *s)
+{
+    const struct replica *r = &s->replica;
+
+    if (r->view.number == 0 || (r->whole && r->role != ROLE_JOINER))
+        return PHASE_NONE;
+    if (r->whole || r->whole_at)
+        return PHASE_FOLLOWING;
+    return s->transfer_in.open && s->transfer_in.direct ? PHASE_RECEIVING : PHASE_WAITING;
+}
+
+static void tell_progress(struct server *s, struct instant now, struct effects *out)
+{
+    enum phase phase = phase_of(s);
+
+    if (phase != s->progress.phase)
+        progress_begin(&s->progress, now, phase, 0);
+    if (!s->replica.rm_linked) {
+        s->progress_told = (struct instant){ 0 };
+        s->progress_told_phase = PHASE_NONE;
+        return;
+    }
+    if (phase == s->progress_told_phase &&
+        (phase != PHASE_RECEIVING || instant_since_ms(now, s->progress_told) < PROGRESS_TELL_MS))
+        return;
+    s->progress_told = now;
+    s->progress_told_phase = phase;
+    effects_send(out, NODE_RM,
+                 progress_message(&s->progress, now, s->options.self, s->options.incarnation));
+}
+
 /* The next slice, and what it says about the one after: how much it may be, and when it may come.
  * While entries come in, a checkpoint leaves most of the time to them. */
 static void send_slice(struct server *s, struct instant now, struct effects *out)
@@ -260,7 +310,8 @@ struct instant checkpoints_deadline(const struct server *s)
 void checkpoints_tick(struct server *s, struct instant now, struct effects *out)
 {
     drop_orphan(s, out);
-    apply(s, out);
+    note_receiving(s, now, out);
+    apply(s, now, out);
     if (replica_fenced(&s->replica) && s->transfer_out.round)
         transfer_out_abort(&s->transfer_out, s->machine, out);
     begin_round(s, now, out);
@@ -269,6 +320,6 @@ void checkpoints_tick(struct server *s, struct instant now, struct effects *out)
         transfer_out_donate(&s->transfer_out, now, s->machine, s->replica.view.number,
                             index_view(s), linked_servers(s), out);
     send_slice(s, now, out);
-    s->replica.join_percent = s->replica.whole ? 100 : transfer_in_percent(&s->transfer_in);
+    tell_progress(s, now, out);
     trim_journal(s);
 }

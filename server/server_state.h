@@ -6,6 +6,7 @@
 #include "server/journal.h"
 #include "server/machine.h"
 #include "server/pending.h"
+#include "server/progress.h"
 #include "server/replica.h"
 #include "server/server.h"
 #include "server/transfer.h"
@@ -30,6 +31,9 @@ struct server {
     bool reads_blocked; /* the next entry waits for a read that has no leave yet */
     struct transfer_out transfer_out;
     struct transfer_in transfer_in;
+    struct progress progress;       /* of joining */
+    struct instant progress_told;   /* to the rm; zero: not yet over its present link */
+    enum phase progress_told_phase; /* what it was told then */
 
     uint64_t wall_us;                        /* the wall clock, as last heard */
     uint64_t entry_time_us;                  /* of the last entry */
@@ -83,7 +87,8 @@ void disk_forget(struct server *s, uint64_t index);
 bool disk_keep_due(const struct server *s, struct instant now);
 
 /* server_checkpoints.c */
-void checkpoints_receive(struct server *s, const struct message *message, struct effects *out);
+void checkpoints_receive(struct server *s, struct instant now, const struct message *message,
+                         struct effects *out);
 void checkpoints_tick(struct server *s, struct instant now, struct effects *out);
 /* When checkpoints_tick() has something to do. */
 struct instant checkpoints_deadline(const struct server *s);

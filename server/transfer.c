@@ -361,15 +361,6 @@ bool transfer_in_apply(struct transfer_in *t, struct machine *machine, bool *don
     return true;
 }
 
-uint8_t transfer_in_percent(const struct transfer_in *t)
-{
-    if (!t->open)
-        return 100;
-    if (t->begin.bytes_estimated == 0 || t->bytes >= t->begin.bytes_estimated)
-        return 99;
-    return (uint8_t)(t->bytes * 100u / t->begin.bytes_estimated);
-}
-
 void transfer_free(struct transfer_out *out, struct transfer_in *in)
 {
     buffer_free(&out->slice);

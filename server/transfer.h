@@ -96,7 +96,6 @@ void transfer_in_kept(struct transfer_in *t);
 bool transfer_in_apply(struct transfer_in *t, struct machine *machine, bool *done);
 void transfer_in_abort(struct transfer_in *t, struct effects *out);
 void transfer_in_answer(const struct transfer_in *t, uint8_t installed, struct effects *out);
-uint8_t transfer_in_percent(const struct transfer_in *t);
 
 void transfer_free(struct transfer_out *out, struct transfer_in *in);
 

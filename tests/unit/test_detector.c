@@ -615,6 +615,27 @@ static void test_hostile_messages(void **state)
     story_is(&f->story, "suspect s1: silent for 200 ms\nkill s1 signal=0\n");
 }
 
+/* How far a server's recovery is goes on to the gfd, of that server only, whatever it says. */
+static void test_progress_passed_on(void **state)
+{
+    struct fixture *f = *state;
+    struct message progress = { .type = MESSAGE_PROGRESS,
+                                .from = S1,
+                                .progress = { .server = S3,
+                                              .incarnation = 17,
+                                              .phase = PHASE_LOADING,
+                                              .bytes = 3,
+                                              .bytes_total = 10 } };
+
+    begin_with_s1(f);
+    story_message(&f->story, progress);
+    story_is(&f->story, "send gfd: progress server=s1 incarnation=17 phase=1 bytes=3 "
+                        "bytes_total=10 left_ms=0\n");
+    progress.from = S3; /* not of this host */
+    story_message(&f->story, progress);
+    story_is(&f->story, "");
+}
+
 /* S4-12: the gfd is judged by its heartbeats, which are answered. */
 static void test_gfd_is_silent(void **state)
 {
@@ -844,6 +865,7 @@ int main(void)
         STORY(test_link_is_lost),
         STORY(test_impostor),
         STORY(test_hostile_messages),
+        STORY(test_progress_passed_on),
         STORY(test_gfd_is_silent),
         STORY(test_no_progress),
         STORY(test_two_servers),

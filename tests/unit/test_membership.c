@@ -450,6 +450,23 @@ static void test_start_failed(void **state)
                         "send rm: start_failed server=s1 cause=\"exited: status 1\"\n");
 }
 
+/* How far a recovery is goes on to the rm. */
+static void test_progress_passed_on(void **state)
+{
+    struct fixture *f = *state;
+    struct message progress = { .type = MESSAGE_PROGRESS,
+                                .from = LFD1,
+                                .progress = { .server = S1, .incarnation = 17, .bytes = 3 } };
+
+    begin_with_h1(f);
+    story_message(&f->story, progress); /* there is no rm */
+    link_up(f, NODE_RM, 10);
+    story_skip(&f->story);
+    story_message(&f->story, progress);
+    story_is(&f->story, "send rm: progress server=s1 incarnation=17 phase=0 bytes=3 "
+                        "bytes_total=0 left_ms=0\n");
+}
+
 /* An lfd speaks for its own host; only the rm orders. */
 static void test_no_right_to_speak(void **state)
 {
@@ -587,6 +604,7 @@ int main(void)
         STORY(test_pause_in_grace),
         STORY(test_orders),
         STORY(test_start_failed),
+        STORY(test_progress_passed_on),
         STORY(test_no_right_to_speak),
         STORY(test_rm_is_down),
         STORY(test_heartbeats_are_shown),

@@ -54,6 +54,36 @@ static void test_cluster_start(void **state)
              "1 member: s1; view 1, primary s1\n");
 }
 
+/* How far a server is comes by way of the gfd until it speaks for itself; an earlier life's word
+ * does not count. */
+static void test_progress(void **state)
+{
+    struct story *f = *state;
+    struct message progress = {
+        .type = MESSAGE_PROGRESS,
+        .progress = { .server = S3, .incarnation = life(S3, 2), .phase = PHASE_LOADING, .bytes = 3 }
+    };
+
+    serve_whole(f);
+    gfd_deletes(f, 7000, S3, true);
+    unlinks(f, 7000, S3);
+    gfd_adds(f, 7100, S3, life(S3, 2));
+    deliver(f, 7200, NODE_GFD, progress);
+    assert_int_equal(roster_progress(&f->rm.roster, S3).bytes, 3);
+    links(f, 7300, S3, life(S3, 2));
+    assert_int_equal(roster_progress(&f->rm.roster, S3).phase, PHASE_NONE);
+    deliver(f, 7301, NODE_GFD, progress); /* late */
+    assert_int_equal(roster_progress(&f->rm.roster, S3).phase, PHASE_NONE);
+    progress.progress.phase = PHASE_RECEIVING;
+    deliver(f, 7400, S2, progress); /* not its to say */
+    assert_int_equal(roster_progress(&f->rm.roster, S3).phase, PHASE_NONE);
+    deliver(f, 7500, S3, progress);
+    assert_int_equal(roster_progress(&f->rm.roster, S3).phase, PHASE_RECEIVING);
+    unlinks(f, 7600, S3);
+    links(f, 7700, S3, life(S3, 3));
+    assert_int_equal(roster_progress(&f->rm.roster, S3).phase, PHASE_NONE);
+}
+
 /* Done when the view is active, not before. */
 static void test_switchover(void **state)
 {
@@ -345,11 +375,22 @@ static void test_old_events_are_dropped(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        STORY(test_cluster_start),   STORY(test_switchover), STORY(test_switchover_refusals),
-        STORY(test_stop_primary),    STORY(test_stop_last),  STORY(test_stop_indispensable),
-        STORY(test_restart),         STORY(test_deadline),   STORY(test_style),
-        STORY(test_recover),         STORY(test_superseded), STORY(test_too_many_commands),
-        STORY(test_unknown_command), STORY(test_events),     STORY(test_old_events_are_dropped),
+        STORY(test_cluster_start),
+        STORY(test_progress),
+        STORY(test_switchover),
+        STORY(test_switchover_refusals),
+        STORY(test_stop_primary),
+        STORY(test_stop_last),
+        STORY(test_stop_indispensable),
+        STORY(test_restart),
+        STORY(test_deadline),
+        STORY(test_style),
+        STORY(test_recover),
+        STORY(test_superseded),
+        STORY(test_too_many_commands),
+        STORY(test_unknown_command),
+        STORY(test_events),
+        STORY(test_old_events_are_dropped),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
