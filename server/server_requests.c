@@ -10,6 +10,7 @@
 #define EXECUTE_COUNT_MIN 64u          /* entries between two looks at the clock */
 #define REPLY_KEEP_BYTES  (64u << 10)  /* memory kept from one reply to the next */
 #define OVERDUE_MS        100u         /* between two looks at what is due by time alone */
+#define TIME_LATE_US      1000u        /* a read may be so late in seeing what is due */
 
 static bool is_read(uint8_t kind)
 {
@@ -106,12 +107,24 @@ static void write_own(struct server *s, struct pending_request *request, struct 
     pending_drop(request);
 }
 
+static void append_time(struct server *s)
+{
+    struct journal_record header = { .kind = REQUEST_TIME, .index = replica_append(&s->replica) };
+
+    requests_append(s, &header, (struct bytes){ 0 });
+}
+
 /* Reading, at the primary. */
 
+/* That something is due, a read may see only once an entry says so: else an entry that is in the
+ * journal already, with an earlier time, could find it there again, or another primary, whose clock
+ * is behind. */
 static void query(struct server *s, uint8_t kind, struct bytes request)
 {
-    uint64_t time_us = s->wall_us > s->entry_time_us ? s->wall_us : s->entry_time_us;
+    uint64_t time_us = machine_time_us(s->machine);
 
+    if (s->wall_us > time_us && !machine_overdue(s->machine, s->wall_us))
+        time_us = s->wall_us;
     buffer_clear(&s->reply, REPLY_KEEP_BYTES);
     machine_query(s->machine, kind, time_us, request, &s->reply);
 }
@@ -134,12 +147,26 @@ static void reads_push(struct server *s, struct pending_request *request)
     q->tokens[(q->head + q->count++) & (q->capacity - 1)] = request->token;
 }
 
+/* Whether a read arriving now must wait for an entry that has the time: something is due. Makes one
+ * unless there is one already. */
+static bool time_must_pass(struct server *s)
+{
+    if (!executes(s) || s->wall_us <= machine_time_us(s->machine) + TIME_LATE_US ||
+        !machine_overdue(s->machine, s->wall_us))
+        return false;
+    if (s->wall_us > s->entry_time_us + TIME_LATE_US)
+        append_time(s);
+    return true;
+}
+
 /* The state that a read arriving now must show at least: everything committed, and what its own
  * stream has written before it. */
 static uint64_t read_position(struct server *s, uint32_t stream)
 {
     uint64_t written = *stream_place(s, stream);
 
+    if (time_must_pass(s))
+        return s->replica.last_index;
     if (written > s->replica.executed_index && written <= s->replica.last_index)
         return s->replica.last_index;
     /* What earlier views committed is known only once the first entry of ours is committed. */
@@ -592,16 +619,13 @@ static void expire_waiting(struct server *s, struct instant now)
 
 static void append_overdue(struct server *s, struct instant now)
 {
-    struct journal_record header = { .kind = REQUEST_TIME };
-
     if (!instant_reached(now, s->overdue_due) || !s->replica.serving ||
         replica_way(&s->replica) != REPLICA_APPEND || !executes(s))
         return;
     s->overdue_due = instant_add_ms(now, OVERDUE_MS);
     if (s->wall_us <= s->entry_time_us || !machine_overdue(s->machine, s->wall_us))
         return;
-    header.index = replica_append(&s->replica);
-    requests_append(s, &header, (struct bytes){ 0 });
+    append_time(s);
 }
 
 /* What has gathered since the last turn; it stays in place until the effects are carried out. */

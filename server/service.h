@@ -73,8 +73,9 @@ struct service {
     uint64_t (*key_version)(void *state, struct bytes key);
 
     /* Optional: whether there is work by time alone (keys that have expired): the primary then
-     * appends an empty entry, and execute() with argc 0 does a step of it. Called at most a few
-     * times per second. */
+     * appends an empty entry, and execute() with argc 0 does a step of it. A query is given a time
+     * that goes beyond the last entry's only if nothing is due by then, so that what is due is seen
+     * by all from one entry on. Asked before each read: must be quick. */
     bool (*overdue)(void *state, uint64_t time_us);
 
     /* A checkpoint is read out in slices while entries go on being executed, and shows the state as

@@ -13,10 +13,11 @@
 #include "server/services/kv_table.h"
 
 #define KV_DELETED_SLOTS \
-    16384u                    /* indexes of the last removals, by hash, for WATCH of absent keys */
-#define KV_EXPIRE_STEP  20u   /* keys that are due removed at the start of an entry */
-#define KV_RELEASE_STEP 64u   /* keys of a flushed table freed in one call */
-#define KV_IDLE_STEP    1024u /* the same when there is nothing else to do */
+    16384u                     /* indexes of the last removals, by hash, for WATCH of absent keys */
+#define KV_EXPIRE_STEP  20u    /* keys that are due removed at the start of an entry */
+#define KV_RELEASE_STEP 64u    /* keys of a flushed table freed in one call */
+#define KV_IDLE_STEP    1024u  /* the same, by time, */
+#define KV_IDLE_US      50000u /* so often at most */
 
 struct kv_checkpoint;
 struct kv_queued;
@@ -65,7 +66,8 @@ struct kv_store {
     struct kv_checkpoint *checkpoint; /* the open one, or NULL */
     struct kv_queued *untold;         /* left over from ended ones, to be freed in steps */
     struct kv_restore restore;
-    struct kv_list list; /* scratch of kv_store_interval() */
+    uint64_t released_us; /* when kv_overdue() last freed something; no part of the state */
+    struct kv_list list;  /* scratch of kv_store_interval() */
 };
 
 struct kv_store *kv_store_create(void);

@@ -19,6 +19,7 @@ struct fixture {
     struct server *server;
     struct effects effects;
     struct instant now;
+    uint64_t wall_us;
     struct buffer said;            /* what all effects of the last call come to */
     struct buffer packed, records; /* of the last request, and of the last append */
     char replies[REPLIES_MAX][64]; /* "client outcome text", in order */
@@ -53,6 +54,7 @@ static int set_up(void **state)
     struct fixture *f = calloc(1, sizeof *f);
 
     f->now = instant_add_ms((struct instant){ 0 }, 1000);
+    f->wall_us = 1000;
     f->server = server_new(
         &(struct server_options){
             .self = s1,
@@ -162,7 +164,7 @@ static void submit(struct fixture *f, uint64_t client, uint32_t stream, uint8_t 
     request_pack_command(&f->packed, argc, argv);
     request.request = buffer_bytes(&f->packed);
     effects_clear(&f->effects);
-    assert_true(server_submit(f->server, f->now, 1000, &request, &f->effects));
+    assert_true(server_submit(f->server, f->now, f->wall_us, &request, &f->effects));
 }
 
 /* What the member acknowledges of our latest append. */
@@ -265,6 +267,49 @@ static void test_reads_in_order(void **state)
     assert_string_equal(f->replies[2], "2 done +OK");
     assert_string_equal(f->replies[3], "3 done $1");
     assert_string_equal(f->replies[4], "4 done $1");
+}
+
+/* A key that is due is gone for all from one entry on: a read does not find it gone while a write
+ * before that entry is still to find it there. */
+static void test_due_by_an_entry(void **state)
+{
+    struct fixture *f = *state;
+
+    link_all(f);
+    enter(f, 1, s1, 2, STYLE_ACTIVE);
+    submit(f, 1, 1, REQUEST_COMMAND, "PSETEX a 5 v"); /* entry 2 */
+    tick(f, 1);
+    ack(f, s2, 2);
+    submit(f, 2, 2, REQUEST_COMMAND, "GETSET a w"); /* entry 3 */
+    f->wall_us = 20000;
+    submit(f, 3, 3, REQUEST_READ, "GET a");
+    assert_int_equal(f->reply_count, 1);
+    tick(f, 1);
+    ack(f, s2, 4);
+    assert_int_equal(f->reply_count, 3);
+    assert_string_equal(f->replies[1], "2 done $1");
+    assert_string_equal(f->replies[2], "3 done $1");
+}
+
+/* What is due and nobody else asks for is gone when it is asked for. */
+static void test_due_when_asked(void **state)
+{
+    struct fixture *f = *state;
+
+    link_all(f);
+    enter(f, 1, s1, 2, STYLE_ACTIVE);
+    submit(f, 1, 1, REQUEST_COMMAND, "PSETEX a 5 v"); /* entry 2 */
+    tick(f, 1);
+    ack(f, s2, 2);
+    f->wall_us = 20000;
+    submit(f, 2, 2, REQUEST_READ, "GET a");
+    submit(f, 3, 3, REQUEST_READ, "GET a");
+    assert_int_equal(f->reply_count, 1);
+    tick(f, 1);
+    ack(f, s2, 3);
+    assert_string_equal(f->replies[1], "2 done _");
+    assert_string_equal(f->replies[2], "3 done _");
+    assert_int_equal(f->server->journal.last, 3);
 }
 
 /* What was truncated may be in the journal of another, which may lead yet: it is not said that it
@@ -377,6 +422,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         STORY(test_forward_beside_a_lost_link),  STORY(test_reads_in_order),
+        STORY(test_due_by_an_entry),             STORY(test_due_when_asked),
         STORY(test_truncated_is_not_unexecuted), STORY(test_execution_in_pieces),
         STORY(test_execution_by_time),           STORY(test_round_overtaken),
     };
