@@ -150,21 +150,12 @@ static void settle(struct holdfast *h)
     }
 }
 
-static bool starts_with(struct bytes reply, const char *word)
+static struct session_event reply_event(uint32_t server, struct bytes reply)
 {
-    size_t size = strlen(word);
+    struct session_event event = { .type = SESSION_REPLY, .server = server };
 
-    return reply.size > size && memcmp(reply.data, word, size) == 0 &&
-           (reply.data[size] == ' ' || reply.data[size] == '\r');
-}
-
-static enum session_reply classify(struct bytes reply)
-{
-    if (starts_with(reply, "-TRYAGAIN") || starts_with(reply, "-LOADING"))
-        return SESSION_REPLY_TRYAGAIN;
-    if (starts_with(reply, "-SESSIONLOST"))
-        return SESSION_REPLY_FORGOTTEN;
-    return SESSION_REPLY_TAKE;
+    event.reply = session_reply_of(reply, &event.begin);
+    return event;
 }
 
 static void take_replies(struct holdfast *h, uint32_t server)
@@ -185,8 +176,7 @@ static void take_replies(struct holdfast *h, uint32_t server)
         if (!ready)
             return;
         h->incoming = bytes_of(buffer_head(&c->in), size);
-        deliver(h, (struct session_event){
-                       .type = SESSION_REPLY, .server = server, .reply = classify(h->incoming) });
+        deliver(h, reply_event(server, h->incoming));
         /* A reply that nobody asked for has closed the connection. */
         if (c->stage != CHANNEL_OPEN)
             return;

@@ -112,6 +112,7 @@ bool engine_open(struct engine *e, const struct load_options *options,
         .result = result,
         .addresses = *addresses,
         .random = random_seeded(options->seed),
+        .session_begin = 1,
         .verify = verify,
         .signals = -1,
     };

@@ -26,6 +26,7 @@ struct lane {
     uint32_t key;
     uint64_t request; /* number of the request, from 1 */
     uint64_t session, sequence;
+    uint64_t before; /* sequence before the first of the session */
     uint64_t serial; /* verify */
     struct instant intended, deadline, resend_due;
 };
@@ -53,9 +54,10 @@ struct engine {
     struct instant now, start, end; /* end: nothing is due after it */
     struct instant scan_due;
     uint64_t issued;
-    bool running;     /* the start has come; before, connections are made */
-    bool interrupted; /* by a signal: nothing new is begun */
-    bool abandoned;   /* by a second one: nothing is waited for */
+    uint64_t session_begin; /* first sequence of a new session */
+    bool running;           /* the start has come; before, connections are made */
+    bool interrupted;       /* by a signal: nothing new is begun */
+    bool abandoned;         /* by a second one: nothing is waited for */
     bool any_lost;
 };
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "client/load_engine.h"
+#include "client/session.h"
 #include "common/resp.h"
 
 #define PAUSE_MS     5u  /* after -TRYAGAIN */
@@ -99,7 +100,7 @@ static void renew_session(struct engine *e, struct lane *lane)
     do
         lane->session = random_next(&e->random) >> 1;
     while (lane->session == 0);
-    lane->sequence = 0;
+    lane->sequence = lane->before = e->session_begin - 1u;
     lane->known = false;
 }
 
@@ -110,7 +111,7 @@ static void begin_write(struct engine *e, struct lane *lane)
     if (!e->options->once)
         return;
     /* The cluster refuses a second sequence of a session that it does not know. */
-    if (!lane->known && (lane->sequence > 0 || lane->session == 0))
+    if (!lane->known && (lane->sequence > lane->before || lane->session == 0))
         renew_session(e, lane);
     lane->sequence++;
 }
@@ -205,14 +206,19 @@ static bool begins(struct bytes reply, const char *word)
 
 /* The cluster does not know the session. Where nothing of the request can have been executed, it
  * is safe in a new one. */
-static void take_forgotten(struct engine *e, struct lane *lane)
+static void take_forgotten(struct engine *e, struct lane *lane, struct bytes reply)
 {
+    uint64_t begin;
+
+    (void)session_reply_of(reply, &begin);
+    if (begin > 0)
+        e->session_begin = begin;
     if (lane->uncertain) {
         lane_finish(e, lane, LANE_UNKNOWN);
         return;
     }
     renew_session(e, lane);
-    lane->sequence = 1;
+    lane->sequence++;
     lane_send(e, lane);
 }
 
@@ -225,7 +231,7 @@ static void take_error(struct engine *e, struct lane *lane, struct bytes reply)
     if ((refused || begins(reply, "-SESSIONLOST")) && lane->in_flight > 0)
         return;
     if (begins(reply, "-SESSIONLOST") && e->options->once) {
-        take_forgotten(e, lane);
+        take_forgotten(e, lane, reply);
     } else if (refused) {
         lane->state = LANE_PAUSED;
         lane->resend_due = instant_add_ms(e->now, PAUSE_MS);

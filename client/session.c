@@ -3,6 +3,8 @@
 #include <assert.h>
 #include <string.h>
 
+#define SEQUENCE_DIGITS 19u /* the most that fit in 64 bits whatever they are */
+
 static struct session_effect *effect_add(struct session *s, struct session_effects *out,
                                          enum session_effect_type type, uint32_t server)
 {
@@ -52,7 +54,7 @@ static void session_renew(struct session *s)
     do
         s->id = random_next(&s->random) >> 1;
     while (s->id == 0);
-    s->sequence = 0;
+    s->sequence = s->before = s->begin - 1u;
     s->known = false;
 }
 
@@ -142,8 +144,7 @@ static void become_idle(struct session *s, enum session_outcome outcome, uint32_
     if (outcome == SESSION_ANSWERED)
         s->known = true;
     /* No server has the sequence or ever will: the next call may use it, so that a session whose
-     * first call failed still begins with 1, as the cluster expects of a session it does not
-     * know. */
+     * first call failed still begins as the cluster expects of a session it does not know. */
     if (outcome == SESSION_FAILED)
         s->sequence--;
 }
@@ -164,7 +165,7 @@ static void forgotten(struct session *s, struct instant now, struct session_effe
         return;
     }
     session_renew(s);
-    s->sequence = 1;
+    s->sequence++;
     s->call.forgotten = false;
     s->call.resend_due = now;
 }
@@ -215,7 +216,7 @@ static void begin_call(struct session *s, struct instant now, const struct sessi
     assert(!s->call.active && event->deadline_ms > 0);
     /* A session of which no call has been answered may be unknown to the cluster, which would
      * refuse its second sequence. */
-    if (event->once && !s->known && !s->resumed && s->sequence > 0)
+    if (event->once && !s->known && !s->resumed && s->sequence > s->before)
         session_renew(s);
     s->request++;
     if (event->once)
@@ -223,11 +224,14 @@ static void begin_call(struct session *s, struct instant now, const struct sessi
     s->call = (struct session_call){
         .active = true,
         .once = event->once,
+        .uncertain = event->once && s->repeats,
         .last_server = (s->preferred + count - 1u) % count, /* the next one is the preferred */
         .try_ms = s->options.try_ms,
         .deadline = instant_add_ms(now, event->deadline_ms),
         .resend_due = now,
     };
+    if (event->once)
+        s->repeats = false;
     /* Between calls nobody listens, so that silence was not the servers'. */
     for (uint32_t i = 0; i < count; i++) {
         if (s->servers[i].link == SESSION_LINK_CONNECTING)
@@ -272,8 +276,50 @@ static void take_reply(struct session *s, struct instant now, const struct sessi
         become_idle(s, SESSION_ANSWERED, event->server, out);
         break;
     case SESSION_REPLY_TRYAGAIN: take_pause(s, now); break;
-    case SESSION_REPLY_FORGOTTEN: s->call.forgotten = true; break;
+    case SESSION_REPLY_FORGOTTEN:
+        s->call.forgotten = true;
+        /* The newest word rules: a cluster whose data was lost begins anew. */
+        if (event->begin > 0)
+            s->begin = event->begin;
+        break;
     }
+}
+
+static bool begins(struct bytes reply, const char *word)
+{
+    size_t size = strlen(word);
+
+    return reply.size > size && memcmp(reply.data, word, size) == 0 &&
+           (reply.data[size] == ' ' || reply.data[size] == '\r');
+}
+
+/* The number at the end of a line, 0 when there is none. */
+static uint64_t last_number(struct bytes line)
+{
+    uint64_t number = 0, digit_value = 1;
+
+    while (line.size > 0 && (line.data[line.size - 1] == '\r' || line.data[line.size - 1] == '\n'))
+        line.size--;
+    for (uint32_t i = 0; i < SEQUENCE_DIGITS && line.size > 0; i++, line.size--) {
+        uint8_t digit = line.data[line.size - 1];
+
+        if (digit < '0' || digit > '9')
+            break;
+        number += digit_value * (uint64_t)(digit - '0');
+        digit_value *= 10u;
+    }
+    return number;
+}
+
+enum session_reply session_reply_of(struct bytes reply, uint64_t *begin)
+{
+    *begin = 0;
+    if (begins(reply, "-TRYAGAIN") || begins(reply, "-LOADING"))
+        return SESSION_REPLY_TRYAGAIN;
+    if (!begins(reply, "-SESSIONLOST"))
+        return SESSION_REPLY_TAKE;
+    *begin = last_number(reply);
+    return SESSION_REPLY_FORGOTTEN;
 }
 
 void session_init(struct session *s, const struct session_options *options, struct instant now)
@@ -283,10 +329,11 @@ void session_init(struct session *s, const struct session_options *options, stru
     memset(s, 0, sizeof(*s));
     s->options = *options;
     s->random = random_seeded(options->seed);
+    s->begin = 1;
     session_renew(s);
     if (options->id != 0) {
         s->id = options->id;
-        s->resumed = true;
+        s->resumed = s->repeats = true;
         s->sequence = options->sequence > 0 ? options->sequence - 1u : 0;
     }
     for (uint32_t i = 0; i < options->server_count; i++)

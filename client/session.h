@@ -22,6 +22,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "common/bytes.h"
 #include "common/instant.h"
 #include "common/limits.h"
 #include "common/random.h"
@@ -55,7 +56,11 @@ struct session_event {
     bool once;                /* call: it writes, and is to be executed once */
     uint32_t deadline_ms;     /* call: from now, at least 1 */
     enum session_reply reply; /* reply */
+    uint64_t begin;           /* reply forgotten: with which sequence a new session begins, or 0 */
 };
+
+/* What a reply, whole and with its "-" if it is an error, says to a session; *begin as above. */
+enum session_reply session_reply_of(struct bytes reply, uint64_t *begin);
 
 /* What is to be done about it, in this order. */
 enum session_effect_type {
@@ -120,9 +125,12 @@ struct session {
     struct session_options options;
     struct random random;
     uint64_t id;        /* of the session, non-zero, below 2^63 */
-    uint64_t sequence;  /* of the last once call, 0 before the first */
+    uint64_t sequence;  /* of the last once call; `before` before the first */
+    uint64_t before;    /* the first is one more: 1, or what the cluster said */
+    uint64_t begin;     /* first sequence of the next session */
     uint64_t request;   /* number of the last call */
     bool resumed;       /* options.id was given: it is not replaced by a new one */
+    bool repeats;       /* the next once call may be one that an earlier client has sent */
     bool known;         /* the cluster has answered a once call of this id */
     uint32_t preferred; /* server that answered last */
     struct session_call call;

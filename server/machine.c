@@ -24,6 +24,7 @@ struct machine {
     const struct service *service;
     void *state;
     struct sessions *sessions;
+    uint32_t sessions_max;
     uint64_t index, time_us;
     struct request_words words; /* of the command being executed */
     enum checkpoint_phase checkpoint;
@@ -47,8 +48,15 @@ struct machine *machine_new(const struct service *service)
 
     m->service = service;
     m->state = state_new(service);
+    m->sessions_max = SESSION_COUNT_MAX;
     m->sessions = sessions_new();
     return m;
+}
+
+void machine_limit_sessions(struct machine *m, uint32_t count_max)
+{
+    m->sessions_max = count_max;
+    sessions_limit(m->sessions, count_max);
 }
 
 void machine_free(struct machine *m)
@@ -205,16 +213,23 @@ static bool session_admits(const struct machine *m, const struct machine_entry *
     uint64_t last = 0;
     struct bytes remembered = { 0 };
     bool known = sessions_find(m->sessions, entry->session, &last, &remembered);
+    uint64_t begin = sessions_floor(m->sessions) + 1;
 
     if (entry->sequence == 0)
         resp_write_error(reply, "ERR sequence 0: the first of a session is 1");
-    else if (!known && entry->sequence > 1)
-        resp_write_error(reply, "SESSIONLOST session %llu is not known any more",
-                         (unsigned long long)entry->session);
+    else if (!known && entry->sequence != begin)
+        resp_write_error(reply,
+                         "SESSIONLOST session %llu is not known any more; a new one begins with "
+                         "sequence %llu",
+                         (unsigned long long)entry->session, (unsigned long long)begin);
     else if (known && entry->sequence == last)
         buffer_append(reply, remembered.data, remembered.size);
     else if (known && entry->sequence < last)
         resp_write_error(reply, "ERR sequence %llu is before the last of session %llu, %llu",
+                         (unsigned long long)entry->sequence, (unsigned long long)entry->session,
+                         (unsigned long long)last);
+    else if (known && entry->sequence - last > SESSION_SKIP_MAX)
+        resp_write_error(reply, "ERR sequence %llu is too far from the last of session %llu, %llu",
                          (unsigned long long)entry->sequence, (unsigned long long)entry->session,
                          (unsigned long long)last);
     else
@@ -383,6 +398,7 @@ static void machine_empty(struct machine *m)
     m->state = state_new(m->service);
     sessions_free(m->sessions);
     m->sessions = sessions_new();
+    sessions_limit(m->sessions, m->sessions_max);
     m->index = 0;
     m->time_us = 0;
 }

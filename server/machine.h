@@ -18,10 +18,15 @@ struct machine_entry {
     struct bytes request;
 };
 
+#define SESSION_SKIP_MAX UINT64_C(0x100000000) /* so that nobody uses up the sequences of all */
+
 struct machine;
 
 struct machine *machine_new(const struct service *service);
 void machine_free(struct machine *machine);
+/* Remembers so many sessions at most, 1 to SESSION_COUNT_MAX; before the first, the same on all
+ * members. */
+void machine_limit_sessions(struct machine *machine, uint32_t count_max);
 
 /* Index and time of the last entry executed, 0 when none. */
 uint64_t machine_index(const struct machine *machine);
@@ -31,9 +36,10 @@ uint64_t machine_time_us(const struct machine *machine);
  * VIEW, MARK, TIME, which are in no session).
  *
  * In a session, a sequence that is the last executed gives the remembered reply; an older one gets
- * "-ERR …"; a session that is not known gets "-SESSIONLOST …" when its sequence is above 1; all
- * these execute nothing. One that skips ahead is welcome: the client gave up on some. Of a reply
- * above SESSION_REPLY_MAX only "-REPLYLOST …" is remembered.
+ * "-ERR …"; a session that is not known gets "-SESSIONLOST … N" unless its sequence is N, the one
+ * with which sessions begin: 1, or above all that forgotten sessions have used. All these execute
+ * nothing. One that skips ahead, by SESSION_SKIP_MAX at most, is welcome: the client gave up on
+ * some. Of a reply above SESSION_REPLY_MAX only "-REPLYLOST …" is remembered.
  *
  * A command that the service does not have, or with a wrong number of arguments, gets Redis's error
  * here, so that services see only what their table allows. A malformed request gets an error reply.

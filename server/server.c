@@ -20,6 +20,8 @@ struct server *server_new(const struct server_options *options, struct instant n
     s = memory_zeroed(1, sizeof *s);
     s->options = *options;
     s->machine = machine;
+    if (options->sessions_max)
+        machine_limit_sessions(machine, options->sessions_max);
     replica_init(&s->replica,
                  &(struct replica_options){
                      .self = options->self,

@@ -23,6 +23,7 @@ struct server_options {
     uint64_t pending_bytes_max; /* requests under way, of all clients */
     bool persistent;            /* entries count only once server_saved() says so */
     uint64_t keep_bytes_min;    /* journaled between two checkpoints for the disk; 0: 64 MiB */
+    uint32_t sessions_max;      /* remembered, the same on all members; 0: SESSION_COUNT_MAX */
     uint64_t seed;
     /* The answer to a request, exactly once for each that server_submit() took, also from within
      * server_submit() itself. A reply is RESP3; with OUTCOME_NOT_EXECUTED it is an error's text

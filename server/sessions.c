@@ -11,7 +11,7 @@
 
 #define BUCKET_COUNT ((size_t)2 * SESSION_COUNT_MAX) /* a power of two; half full at most */
 #define RECORD_HEAD  28u /* bytes of a packed record without its reply */
-#define LIMITS_SIZE  12u
+#define LIMITS_SIZE  20u
 
 _Static_assert((BUCKET_COUNT & (BUCKET_COUNT - 1)) == 0, "a bucket is a mask away");
 
@@ -30,14 +30,15 @@ struct sessions {
     uint64_t bucket_seed;
     struct record *oldest, *newest; /* ends of the list, ghosts included */
     struct record *oldest_live;
-    uint32_t count, ghosts;
+    uint32_t count, ghosts, count_max;
     uint64_t reply_bytes;
+    uint64_t floor; /* highest last sequence of a session forgotten */
     uint64_t digest;
 
     bool reading;          /* a checkpoint is open */
     struct record *cursor; /* the next to be read out, NULL when all are */
     uint64_t read_base;
-    uint64_t read_oldest; /* as of begin */
+    uint64_t read_oldest, read_floor; /* as of begin */
     uint32_t read_count;
 
     uint64_t restore_base;
@@ -81,6 +82,7 @@ struct sessions *sessions_new(void)
 {
     struct sessions *s = memory_zeroed(1, sizeof *s);
 
+    s->count_max = SESSION_COUNT_MAX;
     s->buckets = memory_zeroed(BUCKET_COUNT, sizeof(struct record *));
     /* Clients choose the ids. That they cannot choose ids of one bucket takes a seed that they do
      * not know, and that nothing but the speed depends on: where memory happens to lie. */
@@ -100,6 +102,12 @@ void sessions_free(struct sessions *s)
     }
     free(s->buckets);
     free(s);
+}
+
+void sessions_limit(struct sessions *s, uint32_t count_max)
+{
+    assert(count_max >= 1 && count_max <= SESSION_COUNT_MAX && s->count == 0);
+    s->count_max = count_max;
 }
 
 static struct record **bucket_of(const struct sessions *s, uint64_t id)
@@ -210,6 +218,8 @@ bool sessions_find(const struct sessions *s, uint64_t id, uint64_t *sequence, st
 
 static void oldest_drop(struct sessions *s)
 {
+    if (s->oldest_live->sequence > s->floor)
+        s->floor = s->oldest_live->sequence;
     free(record_drop(s, s->oldest_live));
 }
 
@@ -228,8 +238,13 @@ void sessions_record(struct sessions *s, uint64_t id, uint64_t sequence, uint64_
         memcpy(r->reply, reply.data, reply.size);
     list_insert(s, r, NULL);
     record_remember(s, r);
-    while (s->count > SESSION_COUNT_MAX || s->reply_bytes > SESSION_REPLY_BYTES_MAX)
+    while (s->count > s->count_max || s->reply_bytes > SESSION_REPLY_BYTES_MAX)
         oldest_drop(s);
+}
+
+uint64_t sessions_floor(const struct sessions *s)
+{
+    return s->floor;
 }
 
 uint32_t sessions_count(const struct sessions *s)
@@ -244,7 +259,7 @@ uint64_t sessions_reply_bytes(const struct sessions *s)
 
 uint64_t sessions_digest(const struct sessions *s)
 {
-    return s->digest;
+    return s->digest + mixed(s->floor);
 }
 
 static void put(struct buffer *out, uint64_t value, unsigned size)
@@ -274,6 +289,7 @@ void sessions_checkpoint_begin(struct sessions *s, uint64_t base_index)
     s->reading = true;
     s->read_base = base_index;
     s->read_oldest = s->oldest_live ? s->oldest_live->index : UINT64_MAX;
+    s->read_floor = s->floor;
     s->read_count = s->count;
     s->cursor = s->newest && s->newest->index > base_index ? s->newest : NULL;
 }
@@ -314,6 +330,7 @@ void sessions_checkpoint_limits(const struct sessions *s, struct buffer *out)
     assert(s->reading);
     put(out, s->read_oldest, 8);
     put(out, s->read_count, 4);
+    put(out, s->read_floor, 8);
 }
 
 void sessions_checkpoint_end(struct sessions *s)
@@ -390,9 +407,9 @@ bool sessions_restore_limits(struct sessions *s, struct bytes limits)
     count = take(&limits, 4);
     while (s->oldest_live && s->oldest_live->index < oldest)
         oldest_drop(s);
+    s->floor = take(&limits, 8);
     s->restored = NULL;
-    return s->count == count && count <= SESSION_COUNT_MAX &&
-           s->reply_bytes <= SESSION_REPLY_BYTES_MAX;
+    return s->count == count && count <= s->count_max && s->reply_bytes <= SESSION_REPLY_BYTES_MAX;
 }
 
 uint64_t sessions_newest_index(const struct sessions *s)

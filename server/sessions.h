@@ -4,7 +4,11 @@
  * Part of the replicated state: what is remembered and what is forgotten depends only on the
  * entries executed. Bounded by SESSION_COUNT_MAX and SESSION_REPLY_BYTES_MAX; the session whose
  * last entry is the oldest goes first. Its records stand in a list in the order of their last
- * entry. */
+ * entry.
+ *
+ * Of all that are forgotten one number stays, the floor: the highest sequence of theirs that was
+ * executed. A session that is not known begins above it, so that no request of a forgotten one can
+ * pass for the first of a new one. */
 #ifndef HOLDFAST_SERVER_SESSIONS_H
 #define HOLDFAST_SERVER_SESSIONS_H
 
@@ -26,6 +30,9 @@ struct sessions;
 
 struct sessions *sessions_new(void);
 void sessions_free(struct sessions *sessions);
+/* Remembers at most count_max, 1 to SESSION_COUNT_MAX; before the first, the same on all members.
+ */
+void sessions_limit(struct sessions *sessions, uint32_t count_max);
 
 /* The last sequence of a session and its reply, which is valid until the next change; false when
  * the session is not known. */
@@ -36,6 +43,9 @@ bool sessions_find(const struct sessions *sessions, uint64_t id, uint64_t *seque
  * Then forgets the oldest sessions until the limits hold. */
 void sessions_record(struct sessions *sessions, uint64_t id, uint64_t sequence, uint64_t index,
                      struct bytes reply);
+
+/* 0 when none was ever forgotten. */
+uint64_t sessions_floor(const struct sessions *sessions);
 
 uint32_t sessions_count(const struct sessions *sessions);
 uint64_t sessions_reply_bytes(const struct sessions *sessions);
@@ -50,8 +60,8 @@ uint64_t sessions_digest(const struct sessions *sessions);
 void sessions_checkpoint_begin(struct sessions *sessions, uint64_t base_index);
 /* Appends records, about budget bytes and one at least; false when that was the last. */
 bool sessions_checkpoint_slice(struct sessions *sessions, uint32_t budget, struct buffer *out);
-/* Appends, after the last slice, what the table must come to: how old its oldest record is, and how
- * many there are. */
+/* Appends, after the last slice, what the table must come to: how old its oldest record is, how
+ * many there are, and the floor. */
 void sessions_checkpoint_limits(const struct sessions *sessions, struct buffer *out);
 void sessions_checkpoint_end(struct sessions *sessions);
 uint64_t sessions_bytes_estimated(const struct sessions *sessions, uint64_t changes);

@@ -230,6 +230,27 @@ static void test_repeat(void **state)
     assert_int_equal(machine_index(f->machine), 4);
 }
 
+/* Requests of a forgotten session come again: none of them passes for the first of a new one. */
+static void test_forgotten_repeats(void **state)
+{
+    struct fixture *f = *state;
+
+    machine_free(f->machine);
+    f->machine = machine_new(&toy_service);
+    machine_limit_sessions(f->machine, 2);
+    assert_string_equal(command(f, 7, 1, "up"), ":1\r\n");
+    assert_string_equal(command(f, 7, 2, "up"), ":2\r\n");
+    assert_string_equal(command(f, 8, 1, "up"), ":3\r\n");
+    assert_string_equal(command(f, 9, 1, "up"), ":4\r\n");
+    for (uint64_t sequence = 1; sequence <= 2; sequence++)
+        assert_true(starts(command(f, 7, sequence, "up"), "-SESSIONLOST "));
+    assert_true(starts(command(f, 10, 1, "up"),
+                       "-SESSIONLOST session 10 is not known any more; a new one begins with "
+                       "sequence 3\r\n"));
+    assert_string_equal(command(f, 10, 3, "up"), ":5\r\n");
+    assert_true(starts(command(f, 7, 1, "up"), "-SESSIONLOST "));
+}
+
 /* What is certainly wrong in a session is refused, and executes nothing; a skip is no fault. */
 static void test_sequences(void **state)
 {
@@ -240,6 +261,7 @@ static void test_sequences(void **state)
     assert_string_equal(command(f, 7, 1, "up"), ":1\r\n");
     assert_string_equal(command(f, 7, 5, "up"), ":2\r\n");
     assert_true(starts(command(f, 7, 4, "up"), "-ERR sequence 4 is before the last"));
+    assert_true(starts(command(f, 7, 6 + SESSION_SKIP_MAX, "up"), "-ERR sequence 4294967302 is "));
     assert_string_equal(command(f, 8, 1, "up"), ":3\r\n");
 }
 
@@ -486,13 +508,21 @@ int main(void)
 {
 #define STORY(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        STORY(test_repeat),           STORY(test_sequences),
-        STORY(test_reply_lost),       STORY(test_checked),
-        STORY(test_transaction),      STORY(test_watch),
-        STORY(test_transaction_cut),  STORY(test_queries),
-        STORY(test_other_kinds),      STORY(test_checkpoints),
-        STORY(test_changes_unknown),  STORY(test_wrong_checkpoint),
-        STORY(test_empty_checkpoint), STORY(test_silent_kinds_in_a_session),
+        STORY(test_repeat),
+        STORY(test_forgotten_repeats),
+        STORY(test_sequences),
+        STORY(test_reply_lost),
+        STORY(test_checked),
+        STORY(test_transaction),
+        STORY(test_watch),
+        STORY(test_transaction_cut),
+        STORY(test_queries),
+        STORY(test_other_kinds),
+        STORY(test_checkpoints),
+        STORY(test_changes_unknown),
+        STORY(test_wrong_checkpoint),
+        STORY(test_empty_checkpoint),
+        STORY(test_silent_kinds_in_a_session),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -337,6 +337,47 @@ static void test_forgotten_uncertain(void **state)
     story(&f, "send 0: 1\nsend 1: 1\nconnect 0\nforgotten\n");
 }
 
+/* Where sessions begin above what forgotten ones have used, so does this, and the next as well. */
+static void test_forgotten_begin(void **state)
+{
+    struct fixture f = begun(false);
+    struct session_event lost = { .type = SESSION_REPLY, .server = 0 };
+
+    (void)state;
+    lost.reply = session_reply_of(
+        bytes_string("-SESSIONLOST session 7 is not known any more; a new one begins with sequence "
+                     "501\r\n"),
+        &lost.begin);
+    call(&f, 0);
+    hear(&f, 1, lost);
+    reply(&f, 2, 1, SESSION_REPLY_TRYAGAIN);
+    tick(&f, 2000);
+    story(&f, "send 0: 1\nsend 1: 501\nfailed\n");
+    call(&f, 2001);
+    reply(&f, 2002, 0, SESSION_REPLY_TAKE);
+    call(&f, 2003);
+    story(&f, "send 0: 501\nanswered\nsend 0: 502\n");
+}
+
+/* What an earlier client may have sent did not certainly fail because it could not be sent now. */
+static void test_resumed_unsent(void **state)
+{
+    struct session_options options = {
+        .server_count = 1, .connect_ms = 1000, .try_ms = 250, .seed = 1, .id = 42, .sequence = 7
+    };
+    struct fixture f = { .text = "" };
+
+    (void)state;
+    session_init(&f.session, &options, at(0));
+    call(&f, 0);
+    tick(&f, 2000);
+    f.text[0] = '\0';
+    assert_int_equal(f.session.sequence, 7);
+    up(&f, 2001, 0);
+    call(&f, 2002);
+    story(&f, "send 0: 8\n");
+}
+
 /* A session given by the caller begins at its sequence and is never replaced. */
 static void test_resumed(void **state)
 {
@@ -464,6 +505,8 @@ int main(void)
         cmocka_unit_test(test_unknown_first_call),
         cmocka_unit_test(test_forgotten),
         cmocka_unit_test(test_forgotten_uncertain),
+        cmocka_unit_test(test_forgotten_begin),
+        cmocka_unit_test(test_resumed_unsent),
         cmocka_unit_test(test_resumed),
         cmocka_unit_test(test_backoff),
         cmocka_unit_test(test_connect_timeout),
