@@ -12,6 +12,7 @@
 #define CALL_DEADLINE_MS 60000u
 
 static void session_timer(void *subject, uint64_t at);
+static void session_begin(struct client *c, uint64_t id, uint64_t sequence);
 static void next_call(void *subject, uint64_t calls);
 static void audit_next(void *subject, uint64_t argument);
 static void plain_call(struct client *c);
@@ -100,7 +101,7 @@ static void trace_operation(const struct client *c, const char *what, struct byt
 {
     if (c->sim->options.trace_messages)
         sim_trace(c->sim, NODE_CLIENT, "c%u operation %llu: %s %.*s", c->index,
-                  (unsigned long long)c->operation[0], what, (int)(text.size < 60 ? text.size : 60),
+                  (unsigned long long)c->operation[0], what, (int)(text.size < 140 ? text.size : 140),
                   (const char *)text.data);
 }
 
@@ -378,10 +379,9 @@ static void session_reply(struct client *c, uint32_t server, struct bytes reply)
     struct session_event event = { .type = SESSION_REPLY, .server = server };
     struct session_effects effects = { 0 };
 
-    if (reply.size > 9 && memcmp(reply.data, "-TRYAGAIN", 9) == 0)
-        event.reply = SESSION_REPLY_TRYAGAIN;
-    else if (reply.size > 12 && memcmp(reply.data, "-SESSIONLOST", 12) == 0)
-        event.reply = SESSION_REPLY_FORGOTTEN;
+    event.reply = session_reply_of(reply, &event.begin);
+    if (event.reply == SESSION_REPLY_FORGOTTEN)
+        trace_operation(c, "lost", reply);
     session_receive(&c->session, (struct instant){ c->sim->now_ns }, &event, &effects);
     for (uint32_t i = 0; i < effects.count; i++)
         if (effects.list[i].type == SESSION_COMPLETE &&
@@ -450,6 +450,7 @@ static void letter_arrive(void *subject, uint64_t argument)
 static void session_do(struct client *c, const struct session_effects *effects)
 {
     uint64_t deadline;
+    bool renews = false; /* a session that was gone on with is lost: there is no other way */
 
     for (uint32_t i = 0; i < effects->count; i++) {
         const struct session_effect *effect = &effects->list[i];
@@ -467,9 +468,17 @@ static void session_do(struct client *c, const struct session_effects *effects)
                 operation_failed(c);
             else
                 operation_unknown(c);
+            if (effect->outcome == SESSION_FORGOTTEN && c->session.resumed)
+                renews = true;
             break;
         case SESSION_DISCARD: break;
         }
+    }
+    if (renews) {
+        for (uint32_t i = 0; i < c->sim->options.servers; i++)
+            line_close(c, i);
+        session_begin(c, 0, 0);
+        return;
     }
     deadline = session_deadline(&c->session).ns;
     if (deadline == UINT64_MAX || deadline == c->timer_ns)
@@ -555,13 +564,48 @@ static void next_call(void *subject, uint64_t calls)
         plain_call(c);
 }
 
+/* A new life of the client library; id 0: in a new session. */
+static void session_begin(struct client *c, uint64_t id, uint64_t sequence)
+{
+    struct session_options options = { .server_count = c->sim->options.servers,
+                                       .connect_ms = 1000,
+                                       .try_ms = 100,
+                                       .send_to_all = c->sends_to_all,
+                                       .id = id,
+                                       .sequence = sequence,
+                                       .seed = random_next(&c->random) };
+
+    session_init(&c->session, &options, (struct instant){ c->sim->now_ns });
+    c->timer_ns = 0;
+    session_do(c, &(struct session_effects){ 0 });
+}
+
+/* The process of a client dies. A session's next life goes on with it and sends again what was
+ * under way, as the next caller of the library can if it kept both; or it begins another. */
+void clients_crash(struct sim *sim, uint32_t index)
+{
+    struct client *c = client_of(sim, index);
+    bool resumes = c->kind == CLIENT_SESSION && random_below(&c->random, 2);
+    uint64_t sequence = c->session.sequence;
+    bool again = resumes && c->busy && c->session.call.once;
+
+    if (c->kind == CLIENT_AUDITOR)
+        return;
+    sim_trace(sim, NODE_CLIENT, "c%u dies%s", index, resumes ? ", and will go on" : "");
+    for (uint32_t i = 0; i < sim->options.servers; i++)
+        line_close(c, i);
+    if (c->busy && !again)
+        operation_unknown(c);
+    if (c->kind != CLIENT_SESSION)
+        return;
+    session_begin(c, resumes ? c->session.id : 0, again ? sequence : sequence + 1);
+    if (again)
+        session_call(c);
+}
+
 static void client_init(struct sim *sim, enum client_kind kind)
 {
     struct client *c = &sim->clients[sim->client_count];
-    struct session_options options = { .server_count = sim->options.servers,
-                                       .connect_ms = 1000,
-                                       .try_ms = 100,
-                                       .seed = random_next(&sim->random) };
 
     assert(sim->client_count < SIM_CLIENT_COUNT_MAX);
     *c = (struct client){ .sim = sim,
@@ -569,9 +613,8 @@ static void client_init(struct sim *sim, enum client_kind kind)
                           .kind = kind,
                           .random = random_seeded(random_next(&sim->random)) };
     if (kind == CLIENT_SESSION) {
-        options.send_to_all = sim_chance(sim, 4) == 0;
-        session_init(&c->session, &options, (struct instant){ 0 });
-        session_do(c, &(struct session_effects){ 0 });
+        c->sends_to_all = sim_chance(sim, 4) == 0;
+        session_begin(c, 0, 0);
     }
     if (kind != CLIENT_AUDITOR)
         sim_after(sim, 1 + sim_chance(sim, 50 * (uint64_t)MILLISECOND_NS), next_call, c, 0);

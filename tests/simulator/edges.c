@@ -48,6 +48,7 @@ static void server_open(struct process *p)
         .seed = random_next(&p->sim->random),
         .persistent = p->disk != NULL,
         .keep_bytes_min = o->keep_bytes_min,
+        .sessions_max = o->sessions_max,
         .reply = sim_clients_reply,
         .turn_us = turn_us,
         .context = p,

@@ -194,6 +194,9 @@ static void fault_do(struct sim *sim, enum fault_kind kind)
         clients_break(sim, (uint32_t)sim_chance(sim, sim->client_count),
                       (uint32_t)sim_chance(sim, sim->options.servers));
         break;
+    case FAULT_CRASH_CLIENT:
+        clients_crash(sim, (uint32_t)sim_chance(sim, sim->client_count));
+        break;
     case FAULT_SWITCHOVER: sim_command(sim, COMMAND_SWITCHOVER, any_server(sim)); break;
     case FAULT_RESTART: sim_command(sim, COMMAND_RESTART, any_server(sim)); break;
     case FAULT_STYLE:

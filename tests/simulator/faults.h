@@ -18,6 +18,7 @@
     X(CUT_ONE_WAY, 3)                                                 \
     X(ISOLATE_HOST, 2)                                                \
     X(BREAK_CLIENT, 4)                                                \
+    X(CRASH_CLIENT, 2)                                                \
     X(SWITCHOVER, 2) /* these are no faults, but hard all the same */ \
     X(RESTART, 2)                                                     \
     X(STYLE, 1)                                                       \

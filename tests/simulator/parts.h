@@ -190,6 +190,7 @@ struct client {
     enum client_kind kind;
     struct random random;
     struct session session;
+    bool sends_to_all;
     struct line lines[SERVER_COUNT_MAX];
     struct buffer request; /* packed, of what is under way */
     bool busy;
@@ -330,6 +331,7 @@ void sim_clients_free(struct sim *sim);
 void clients_server_ended(struct process *server);
 void clients_break(struct sim *sim, uint32_t client,
                    uint32_t server); /* the line, if there is one */
+void clients_crash(struct sim *sim, uint32_t client);
 /* A request, or the word that nobody waits for it any more, comes in; effects go to sim->effects.
  * False: the server cannot take it now. */
 bool clients_request(struct process *server, const struct parcel *parcel);

@@ -198,6 +198,7 @@ void sim_options_drawn(struct sim_options *o, uint64_t seed)
     o->numbers = (uint32_t)random_below(&r, 3);
     o->transactions = random_below(&r, 2) == 0;
     o->repeats = random_below(&r, 2) == 0;
+    o->sessions_max = random_below(&r, 2) ? 0 : 2 + (uint32_t)random_below(&r, 5);
     o->value_bytes_max = random_below(&r, 4) ? 0 : 1024u << random_below(&r, 12);
 }
 

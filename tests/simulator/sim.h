@@ -37,6 +37,7 @@ struct sim_options {
     uint32_t registers, numbers; /* the last register has values that expire */
     bool transactions;           /* plain clients use MULTI, EXEC and WATCH */
     bool repeats;                /* old requests of sessions come again */
+    uint32_t sessions_max;       /* that servers remember; 0: as many as they do */
     uint32_t value_bytes_max;    /* of a register's value now and then; 0: all are small */
     uint32_t bulk_bytes; /* of large values that plain clients write now and then; 0: none */
     uint64_t journal_bytes_max, pending_bytes_max;

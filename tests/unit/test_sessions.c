@@ -88,7 +88,7 @@ static void test_oldest_goes(void **state)
         record(s, id, 1, ++index, "+OK\r\n");
     record(s, 1, 2, ++index, "+OK\r\n");
     record(s, SESSION_COUNT_MAX + 1, 1, ++index, "+OK\r\n");
-    assert_int_equal(sessions_count(s));
+    assert_int_equal(sessions_count(s), SESSION_COUNT_MAX);
     assert_true(known(s, 1));
     assert_false(known(s, 2));
     assert_true(known(s, 3));
