@@ -174,6 +174,7 @@ static void print_frame(void *context, const struct segment_frame *frame, uint64
                 "reset: the journal begins anew behind entry %" PRIu64 " of view %" PRIu64 "\n",
                 frame->first, frame->last);
         break;
+    case FRAME_SYNCED: fputs("all before this was synced\n", i->out); break;
     default: fputs("end of the segment\n", i->out); break;
     }
 }

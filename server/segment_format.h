@@ -31,6 +31,7 @@ enum frame_kind {
     FRAME_RECORDS = 1, /* records first … last follow */
     FRAME_RESET = 2,   /* entries begin anew behind `first`, of view `last` */
     FRAME_END = 3,     /* the segment is closed; the next one follows */
+    FRAME_SYNCED = 4,  /* the end, all before it is safe; the next frame takes its place */
 };
 
 struct segment_frame {

@@ -16,6 +16,7 @@
 
 #define NAME_BYTES     64u /* of a file's name with its end */
 #define PATH_SIZE      ((size_t)PATH_MAX)
+#define REWRITE_BYTES  ((size_t)256 * 1024)
 #define DIRECTORY_SIZE (PATH_SIZE - NAME_BYTES)
 #define ZEROS_BYTES    (256u << 10) /* written ahead of the frames */
 
@@ -120,18 +121,6 @@ static enum error_code sync_folder(struct segments *s, struct error *error)
     return ERROR_NONE;
 }
 
-enum error_code segments_sync(struct segments *s, struct error *error)
-{
-    if (s->failed)
-        return refuse_failed(s, error);
-    if (s->fd < 0 || s->synced == s->offset)
-        return ERROR_NONE;
-    if (files_sync(s->options.files, s->fd, s->path, error) != ERROR_NONE)
-        return give_up(s, error);
-    s->synced = s->offset;
-    return ERROR_NONE;
-}
-
 /* ---- From one segment to the next ---- */
 
 static enum error_code draw_salt(const struct segments *s, uint64_t sequence, uint64_t *salt,
@@ -173,6 +162,30 @@ static enum error_code end_segment(struct segments *s, struct error *error)
     s->ended = true;
     s->torn = false;
     return ERROR_NONE;
+}
+
+/* The next frame takes its place. */
+static enum error_code write_proof(struct segments *s, struct error *error)
+{
+    enum error_code code = ERROR_NONE;
+
+    if (s->torn && !s->ended)
+        code = end_segment(s, error);
+    else if (!s->ended)
+        code = write_mark(s, (struct segment_frame){ .kind = FRAME_SYNCED }, error);
+    return code == ERROR_LIMIT ? ERROR_NONE : code; /* it is safe all the same */
+}
+
+enum error_code segments_sync(struct segments *s, struct error *error)
+{
+    if (s->failed)
+        return refuse_failed(s, error);
+    if (s->fd < 0 || s->synced == s->offset)
+        return ERROR_NONE;
+    if (files_sync(s->options.files, s->fd, s->path, error) != ERROR_NONE)
+        return give_up(s, error);
+    s->synced = s->offset;
+    return write_proof(s, error);
 }
 
 /* Opens a spare, or makes a new file. */
@@ -405,18 +418,42 @@ static enum error_code remove_leftovers(struct segments *s, struct error *error)
     return code;
 }
 
-/* What was read may have been in the system's memory only. */
+/* Writes what is there to where it is, so that a sync has to put it on the disk. */
+static enum error_code rewrite(struct segments *s, uint64_t from, uint64_t to, struct error *error)
+{
+    const struct files *files = s->options.files;
+    enum error_code code = ERROR_NONE;
+    uint8_t *bytes = memory_take(REWRITE_BYTES);
+
+    while (from < to && code == ERROR_NONE) {
+        struct iovec vector = { bytes, to - from < REWRITE_BYTES ? to - from : REWRITE_BYTES };
+        size_t size = vector.iov_len, got;
+
+        code = files_read(files, s->fd, s->path, bytes, size, from, &got, error);
+        if (code == ERROR_NONE && got < size)
+            code = error_set(error, ERROR_SYSTEM, "%s has become shorter", s->path);
+        if (code == ERROR_NONE)
+            code = files_write(files, s->fd, s->path, &vector, 1, from, error);
+        from += size;
+    }
+    free(bytes);
+    return code;
+}
+
 static enum error_code continue_segment(struct segments *s, const struct segments_found *found,
                                         struct error *error)
 {
+    uint64_t end = found->end + (found->ended ? sizeof(struct segment_frame) : 0);
+
     s->offset = s->filled = found->end;
     s->ended = found->ended;
     s->torn = found->torn_bytes > 0;
-    if (sync_folder(s, error) != ERROR_NONE ||
+    if (rewrite(s, found->synced, end, error) != ERROR_NONE ||
+        sync_folder(s, error) != ERROR_NONE ||
         files_sync(s->options.files, s->fd, s->path, error) != ERROR_NONE)
         return error->code;
     s->synced = s->offset;
-    return ERROR_NONE;
+    return s->torn ? ERROR_NONE : write_proof(s, error); /* it is cut when something is written */
 }
 
 enum error_code segments_open(struct segments **segments, const struct segments_options *options,
@@ -546,12 +583,14 @@ static void forget_from(struct segments *s, uint64_t index)
 }
 
 /* A place that is written for the first time takes a change of metadata to sync. So the group that
- * gets there writes zeros ahead, and those that follow only replace them. Returns their number. */
+ * gets there writes zeros ahead, and those that follow only replace them, as does the frame that
+ * proves it. Returns their number. */
 static size_t add_zeros(struct segments *s, uint64_t end, size_t vectors)
 {
-    uint64_t ahead = (end / ZEROS_BYTES + 1) * ZEROS_BYTES;
+    uint64_t proof_end = end + sizeof(struct segment_frame);
+    uint64_t ahead = (proof_end / ZEROS_BYTES + 1) * ZEROS_BYTES;
 
-    if (end <= s->filled)
+    if (proof_end <= s->filled)
         return 0;
     if (ahead > current(s)->bytes)
         ahead = current(s)->bytes;

@@ -3,10 +3,11 @@
  * A segment is a preallocated file "journal-<sequence>"; a group is one or more frames (a header
  * with its own checksum, then records packed as in memory, each with its checksum). A frame says
  * up to which offset of its segment all was synced when it was written, which is what tells a torn
- * tail from damage: an unsound place before that offset was once sound. A segment begins only when
- * all before it is synced. Segments that are no longer needed are used again under a new sequence
- * and a new salt, without which their old frames are not taken for new. The whole format stands in
- * server/README.md.
+ * tail from damage: an unsound place before that offset was once sound. Behind the last group
+ * stands a frame that says nothing else, written right after the sync; it is not synced itself, but
+ * the death of a process takes nothing from it. A segment begins only when all before it is synced.
+ * Segments that are no longer needed are used again under a new sequence and a new salt, without
+ * which their old frames are not taken for new. The whole format stands in server/README.md.
  *
  * Nothing is ever taken back on disk: a record whose index is not above the last means that what
  * was there from that index on is gone, and a reset means that all is.
@@ -42,6 +43,7 @@ struct segments_found {
     uint64_t records, bytes; /* read */
     uint64_t torn_bytes;     /* of an unfinished group at the end, cut */
     uint64_t sequence, end;  /* where writing goes on: segment (0: there is none) and offset */
+    uint64_t synced;         /* all before this offset of it was certainly synced */
     bool ended;              /* that segment is closed; the next is not there yet */
     bool damaged;            /* there is an unsound place that is no torn tail */
     char file[64];           /* where, when damaged or torn */
@@ -80,9 +82,10 @@ enum error_code segments_reader_step(struct segments_reader *reader, size_t byte
 uint64_t segments_reader_bytes_total(const struct segments_reader *reader);
 void segments_reader_close(struct segments_reader *reader);
 
-/* Opens for writing behind what was found sound, which it syncs first: what was read may have been
- * in memory only. A torn tail is cut by an end frame over it, never by guess: refuses when
- * found->damaged. */
+/* Opens for writing behind what was found sound, which it makes safe first: what was read may have
+ * been in memory only, and after a sync that failed, the system may think that it is on the disk.
+ * So what is not known to have been synced is written again. A torn tail is cut by an end frame
+ * over it, never by guess: refuses when found->damaged. */
 enum error_code segments_open(struct segments **segments, const struct segments_options *options,
                               const struct segments_found *found, struct error *error);
 
@@ -94,8 +97,8 @@ enum error_code segments_write(struct segments *segments, const struct bytes *pi
                                struct error *error);
 enum error_code segments_reset(struct segments *segments, uint64_t index, uint64_t view,
                                struct error *error);
-/* Makes all that was written safe. After an error the process must end: what is on the disk is not
- * known. */
+/* Makes all that was written safe, and says so behind it. After an error the process must end: what
+ * is on the disk is not known. */
 enum error_code segments_sync(struct segments *segments, struct error *error);
 
 /* Entries up to index are in a checkpoint: segments with nothing else are kept as spares or

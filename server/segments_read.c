@@ -233,7 +233,7 @@ static void enter_segment(struct segments_reader *reader, const struct segment_h
     }
     reader->salt = header->salt;
     found->sequence = header->sequence;
-    found->end = SEGMENT_HEADER_BYTES;
+    found->end = found->synced = SEGMENT_HEADER_BYTES;
     found->ended = false;
     consume(reader, SEGMENT_HEADER_BYTES);
     reader->state = READER_FRAMES;
@@ -389,12 +389,23 @@ static void read_end(struct segments_reader *reader, const struct segment_frame 
     reader->state = reader->at < reader->count ? READER_SEGMENT : READER_DONE;
 }
 
+/* Writing goes on in its place: what lies behind it is of groups that were not finished. */
+static void read_synced(struct segments_reader *reader, const struct segment_frame *frame)
+{
+    tell_frame(reader, frame);
+    describe(reader, reader->position, "behind the last group that was synced");
+    become_unsound(reader);
+    consume(reader, sizeof *frame);
+}
+
 static void read_sound_frame(struct segments_reader *reader, const struct segment_frame *frame)
 {
+    reader->found.synced = frame->synced;
     switch (frame->kind) {
     case FRAME_RECORDS: read_records(reader, frame); break;
     case FRAME_RESET: read_reset(reader, frame); break;
     case FRAME_END: read_end(reader, frame); break;
+    case FRAME_SYNCED: read_synced(reader, frame); break;
     default:
         describe(reader, reader->position, "a frame of the unknown kind %" PRIu32, frame->kind);
         become_damaged(reader);

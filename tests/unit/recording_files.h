@@ -2,10 +2,12 @@
  *
  * The model: a write or allocation is safe once its file was synced, a change of names once the
  * folder was. Of what is not safe, any sectors of any writes may be on the disk; changes of names
- * come to the disk in their order. */
+ * come to the disk in their order. A sync that fails leaves the system thinking that all is on the
+ * disk: later ones do nothing for what was written before it. */
 #ifndef HOLDFAST_TESTS_UNIT_RECORDING_FILES_H
 #define HOLDFAST_TESTS_UNIT_RECORDING_FILES_H
 
+#include <errno.h>
 #include <sys/uio.h>
 
 #include "common/files.h"
@@ -32,6 +34,7 @@ struct recorded {
     uint32_t node;
     uint64_t offset, size;
     uint8_t *data;
+    bool forgotten; /* a sync of it failed */
     char from[64], to[64];
 };
 
@@ -52,6 +55,7 @@ struct recording {
     struct names names;
     uint32_t nodes;
     uint32_t node_of[FDS_MAX]; /* 0: a folder */
+    uint32_t syncs, fail_sync; /* of files, so far; the one that fails, 0: none */
 };
 
 /* ---- Names ---- */
@@ -109,6 +113,27 @@ static inline struct recorded *record_change(struct recording *r, enum change_ki
     assert_true(r->count <= RECORDED_MAX);
     *change = (struct recorded){ .kind = kind };
     return change;
+}
+
+static inline bool change_names(const struct recorded *change)
+{
+    return change->kind == CHANGE_MAKE || change->kind == CHANGE_RENAME ||
+           change->kind == CHANGE_UNLINK;
+}
+
+/* Whether a change was synced before the cut. */
+static inline bool change_safe(const struct recording *r, uint32_t at, uint32_t cut)
+{
+    const struct recorded *change = &r->changes[at];
+
+    for (uint32_t i = at + 1; i < cut && !change->forgotten; i++) {
+        const struct recorded *later = &r->changes[i];
+
+        if (change_names(change) ? later->kind == CHANGE_SYNC_NAMES
+                                 : later->kind == CHANGE_SYNC && later->node == change->node)
+            return true;
+    }
+    return false;
 }
 
 static inline int recording_open(void *context, const char *path, int flags, mode_t mode)
@@ -175,6 +200,13 @@ static inline int recording_fdatasync(void *context, int fd)
     struct recording *r = context;
     uint32_t node = r->node_of[fd];
 
+    if (node && ++r->syncs == r->fail_sync) {
+        for (uint32_t i = 0; i < r->count; i++)
+            if (r->changes[i].node == node && !change_safe(r, i, r->count))
+                r->changes[i].forgotten = true;
+        errno = EIO;
+        return -1;
+    }
     record_change(r, node ? CHANGE_SYNC : CHANGE_SYNC_NAMES)->node = node;
     return 0;
 }
@@ -238,27 +270,6 @@ struct image {
     uint8_t *data[NODES_MAX];
     uint64_t size[NODES_MAX];
 };
-
-static inline bool change_names(const struct recorded *change)
-{
-    return change->kind == CHANGE_MAKE || change->kind == CHANGE_RENAME ||
-           change->kind == CHANGE_UNLINK;
-}
-
-/* Whether a change was synced before the cut. */
-static inline bool change_safe(const struct recording *r, uint32_t at, uint32_t cut)
-{
-    const struct recorded *change = &r->changes[at];
-
-    for (uint32_t i = at + 1; i < cut; i++) {
-        const struct recorded *later = &r->changes[i];
-
-        if (change_names(change) ? later->kind == CHANGE_SYNC_NAMES
-                                 : later->kind == CHANGE_SYNC && later->node == change->node)
-            return true;
-    }
-    return false;
-}
 
 static inline void image_grow(struct image *image, uint32_t node, uint64_t size)
 {

@@ -227,6 +227,54 @@ static void test_journal_3(void **state)
     try_journal(*state, 3);
 }
 
+/* ---- After a sync that failed ---- */
+
+/* Lives until the sync of that number fails; false when there are not so many. */
+static bool live_until_failure(struct fixture *f, uint32_t number)
+{
+    struct segments *segments;
+    struct error error;
+    bool failed = false;
+
+    recording_free(&f->recording);
+    recording_init(&f->recording);
+    (void)folder_empty(f->directory);
+    segments = start(f, f->directory, &f->recording.files, number);
+    f->recording.fail_sync = f->recording.syncs + number;
+    for (uint64_t i = 0; i < 24 && !failed; i++)
+        failed = disk_write(segments, 1 + 3 * i, 3, 1000 + 3 * i, &error) != ERROR_NONE ||
+                 segments_sync(segments, &error) != ERROR_NONE;
+    segments_close(segments);
+    return failed;
+}
+
+/* The next life in the same boot reads what the system has in its memory. What it takes for its own
+ * must be on the disk from then on, though the system thinks it is there already. */
+static void test_failed_sync(void **state)
+{
+    struct fixture *f = *state;
+    struct random chance = random_seeded(3);
+    static struct image image;
+    static struct shelf known;
+    struct segments_found found;
+    uint32_t number = 1;
+
+    for (; live_until_failure(f, number); number++) {
+        segments_close(start(f, f->directory, &f->recording.files, 77));
+        known = f->read;
+        found = disk_read(f->directory, &f->read);
+        assert_int_equal(found.last % 3, 0);
+        known.first = found.first;
+        image_make(&image, &f->recording, f->recording.count, SURVIVE_NONE, &chance);
+        image_store(&image, f->after);
+        found = disk_read(f->after, &f->read);
+        assert_false(found.damaged);
+        assert_true(shelf_same(&known, &found, &f->read, 0));
+        (void)folder_empty(f->after);
+    }
+    assert_true(number > 24);
+}
+
 /* ---- Checkpoints ---- */
 
 #define CHECKPOINTS 4u
@@ -319,10 +367,8 @@ static void test_checkpoints(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        test(test_journal_1),
-        test(test_journal_2),
-        test(test_journal_3),
-        test(test_checkpoints),
+        test(test_journal_1),   test(test_journal_2),   test(test_journal_3),
+        test(test_failed_sync), test(test_checkpoints),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -418,11 +418,12 @@ static void test_torn_or_damaged(void **state)
 {
     struct fixture *f = *state;
     struct segments_found before, found;
+    struct error error;
 
     start(f);
     put_on(f, 2, 1);
     before = disk_read(f->directory, &f->read);
-    put_on(f, 1, 3);
+    assert_int_equal(disk_write(f->segments, 3, 3, 2000, &error), ERROR_NONE);
     stop(f);
     overwrite(f, "journal-000000000001", "torn", 4, (off_t)before.end + 100);
     found = disk_read(f->directory, &f->read);
@@ -440,6 +441,48 @@ static void test_torn_or_damaged(void **state)
     overwrite(f, "journal-000000000001", "x", 1, (off_t)before.end - 100);
     found = disk_read(f->directory, &f->read);
     assert_true(found.damaged);
+}
+
+/* The last group, once it is synced, is proved by what stands behind it: not one of its bits can be
+ * lost without a word. The next group takes the place of the proof. */
+static void test_damage_in_the_last_group(void **state)
+{
+    struct fixture *f = *state;
+    struct segments_found before, found;
+
+    start(f);
+    put_on(f, 2, 1);
+    before = disk_read(f->directory, &f->read);
+    assert_int_equal(before.synced, before.end);
+    put_on(f, 1, 3);
+    stop(f);
+    found = disk_read(f->directory, &f->read);
+    assert_int_equal(found.torn_bytes, 0);
+    assert_int_equal(found.synced, found.end);
+    overwrite(f, "journal-000000000001", "hurt", 4, (off_t)before.end + 100);
+    found = disk_read(f->directory, &f->read);
+    assert_true(found.damaged);
+    assert_int_equal(found.last, 2);
+    assert_int_equal(found.offset, before.end + sizeof(struct segment_frame));
+}
+
+/* A proof that is hurt itself is cut, and nothing is lost with it. */
+static void test_damaged_proof(void **state)
+{
+    struct fixture *f = *state;
+    struct segments_found found;
+
+    start(f);
+    put_on(f, 2, 1);
+    stop(f);
+    found = disk_read(f->directory, &f->read);
+    overwrite(f, "journal-000000000001", "hurt", 4, (off_t)found.end + 20);
+    found = disk_read(f->directory, &f->read);
+    assert_false(found.damaged);
+    assert_true(found.torn_bytes > 0);
+    start(f);
+    put_on(f, 1, 1);
+    expect_known(f, 0);
 }
 
 /* What lay whole behind the torn place does not come back when that place is written again. */
@@ -500,6 +543,8 @@ int main(void)
         test(test_foreign),
         test(test_missing_segment),
         test(test_torn_or_damaged),
+        test(test_damage_in_the_last_group),
+        test(test_damaged_proof),
         test(test_cut_stays_cut),
         test(test_damage_in_the_last_segment),
     };
