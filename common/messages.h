@@ -195,6 +195,7 @@ const char *phase_name(uint8_t phase);
     F(u64, number) /* of the fence answered */                                       \
     F(u64, incarnation)                                                              \
     F(u8, intact)        /* 1: the journal lacks nothing this server acknowledged */ \
+    F(u8, cut)           /* 1: but maybe the last group, torn when the power went */ \
     F(lives, lives)      /* nor, intact or not, what these lives of it did */        \
     F(u64, journal_view) /* latest view whose start this journal holds whole */      \
     F(u64, last_index)                                                               \
@@ -351,6 +352,7 @@ enum command_verb {
     R(adopted, 0, 1)                                    \
     R(certain, 0, 1)                                    \
     R(change, CHANGE_NONE, CHANGE_UNWATCHED)            \
+    R(cut, 0, 1)                                        \
     R(installed, 0, 2)                                  \
     R(intact, 0, 1)                                     \
     R(known, 0, 1)                                      \

@@ -90,12 +90,23 @@ static bool primary_answers(const struct election *e, const struct message_view 
            election_compare(report, leader) <= 0;
 }
 
-/* Whether enough members of the view report, and none of them more than the leader holds. */
+/* The last group of its journal may be missing. In a view of its present life it has acknowledged
+ * nothing since. */
+static bool may_lack_end(const struct election *e, node_id server, const struct message_view *view)
+{
+    const struct message_report *report = &e->report[node_index(server)];
+
+    return report->cut && !members_has(&view->members, server, report->incarnation);
+}
+
+/* Whether enough members of the view report, and none of them more than the leader holds. Where
+ * some may lack their end, one of them may have been the one that counts: one more has to report,
+ * if there is one. */
 static bool view_answered(const struct election *e, const struct message_view *view,
                           const struct message_report *leader, struct election_lack *lack)
 {
     uint32_t needed = members_count(&view->members) - view->acks + 1u, have = 0;
-    uint32_t missing = 0, outranks = 0;
+    uint32_t missing = 0, outranks = 0, cut = 0;
 
     if (primary_answers(e, view, leader))
         return true;
@@ -106,11 +117,13 @@ static bool view_answered(const struct election *e, const struct message_view *v
             missing |= 1u << i;
         else if (election_compare(&e->report[i], leader) > 0)
             outranks |= 1u << i;
-        else
-            have++;
+        else if (++have && may_lack_end(e, NODE_SERVER(i), view))
+            cut |= 1u << i;
     }
+    if (cut && (missing | outranks) && have - (uint32_t)__builtin_popcount(cut) < needed)
+        needed++;
     if (have < needed && lack)
-        *lack = (struct election_lack){ view->number, needed - have, missing, outranks };
+        *lack = (struct election_lack){ view->number, needed - have, missing, outranks, cut };
     return have >= needed;
 }
 

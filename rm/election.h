@@ -3,8 +3,9 @@
  * A report says what a server's journal holds, and that it will take part in no older view. A
  * server may lead when the reports that do not outrank its own are, for every view that may have
  * committed something its journal lacks, either that of the view's primary, or of as many members
- * as it takes for one of them to hold each committed entry: |members| - acks + 1. Why this is safe
- * is in rm/README.md. */
+ * as it takes for one of them to hold each committed entry: |members| - acks + 1; one more, or all,
+ * where it takes some whose journals were cut when their machines lost their power. Why this is
+ * safe is in rm/README.md. */
 #ifndef HOLDFAST_RM_ELECTION_H
 #define HOLDFAST_RM_ELECTION_H
 
@@ -23,6 +24,7 @@ struct election_lack {
     uint32_t count;    /* reports missing */
     uint32_t missing;  /* set of its members without a report that counts */
     uint32_t outranks; /* set of its members whose report counts, but outranks the server's */
+    uint32_t cut;      /* set of those that count, but may lack the end of their journals */
 };
 
 void election_init(struct election *e, bool persistent);

@@ -156,6 +156,15 @@ static void explain_lack(const struct view *v, const struct election_lack *lack,
         hopeful = 1u << node_index(view->primary); /* its word alone is enough */
         count = 1;
     }
+    if ((uint32_t)__builtin_popcount(hopeful) < count && lack->cut) {
+        (void)snprintf(
+            waits, VIEW_TEXT_SIZE,
+            "view %llu: the end of the journal of %s was torn when the power went, and too "
+            "few others are left to tell whether it was acknowledged: data may be lost; "
+            "bring one back or accept with `holdfast recover --accept-loss`",
+            (unsigned long long)lack->view, roster_names(lack->cut, names));
+        return;
+    }
     if ((uint32_t)__builtin_popcount(hopeful) < count) {
         (void)snprintf(waits, VIEW_TEXT_SIZE,
                        "view %llu: every server that could hold acknowledged writes has lost its "

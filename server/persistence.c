@@ -130,6 +130,10 @@ static void say_recovered(const struct persistence *p, const struct recovery_res
              (unsigned long long)found->records, (unsigned long long)(progress->bytes / MB),
              (unsigned long long)instant_since_ms(now, p->opened),
              progress_mb_per_second(progress, now));
+    if (storage_cut(p->storage, found))
+        log_line(NOTE_WARN,
+                 "the machine was started anew and the journal's end was cut: it may be a "
+                 "group that was acknowledged");
     if (!p->past.intact)
         log_line(NOTE_WARN, "the journal may lack entries: %s", p->past.reason);
 }
@@ -146,6 +150,8 @@ static enum error_code conclude(struct persistence *p, const struct recovery_res
         return error->code;
     if (sound && !p->past.fresh)
         say_recovered(p, result, now);
+    if (sound && storage_cut(p->storage, &result->found))
+        server_cut(p->server);
     server_lived(p->server, result->outcome == RECOVERY_DAMAGED ? &none : &p->past.lives);
     recovery_close(p->recovery);
     p->recovery = NULL;
@@ -289,6 +295,7 @@ static enum error_code recovery_begin(struct persistence *p, struct error *error
         .service = p->options.service->name,
         .files = p->options.files,
         .intact = p->past.intact,
+        .clean = p->past.clean,
         .renew = renew,
         .context = p,
     };

@@ -223,10 +223,18 @@ static enum error_code state_step(struct recovery *r, struct error *error)
 
 /* ---- The journal, and the end ---- */
 
+/* A life that ended in order leaves nothing half written. */
+static void judge_tail(const struct recovery *r, struct segments_found *found)
+{
+    if (r->options.clean && found->torn_bytes > 0)
+        found->damaged = true;
+}
+
 static enum recovery_outcome judge(struct recovery *r, struct recovery_result *result)
 {
     struct server_status status;
 
+    judge_tail(r, &result->found);
     if (result->found.damaged) {
         (void)snprintf(result->reason, sizeof result->reason, "%s/%s, offset %llu: %s",
                        r->options.directory, result->found.file,

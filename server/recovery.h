@@ -26,6 +26,7 @@ struct recovery_options {
     const char *directory, *cluster, *service;
     const struct files *files;
     bool intact; /* what server_recovered() is told when it is sound */
+    bool clean;  /* the last life ended in order: a torn tail is damage */
     /* A new and empty server in place of the one before, which it frees. NULL: no memory. */
     struct server *(*renew)(void *context);
     void *context;

@@ -382,6 +382,7 @@ static void receive_fence(struct replica *r, struct instant now, uint64_t number
                               .number = number,
                               .incarnation = r->options.incarnation,
                               .intact = r->intact && r->whole,
+                              .cut = r->intact && r->cut,
                               .lives = r->lives,
                               .journal_view = replica_journal_view(r),
                               .last_index = r->whole ? r->last_index : 0,
@@ -1243,6 +1244,11 @@ bool replica_recovered(struct replica *r, bool intact)
 {
     r->intact = intact && r->whole && r->last_index > 0;
     return r->whole;
+}
+
+void replica_cut(struct replica *r)
+{
+    r->cut = true;
 }
 
 void replica_lived(struct replica *r, const struct lives *lives)

@@ -65,6 +65,7 @@ struct replica {
     struct replica_options options;
     struct instant started;
     bool intact; /* recovered from disk, lacking nothing that it acknowledged in earlier lives */
+    bool cut; /* intact, but maybe for the last group, which the power took or a bit that flipped */
     struct lives lives; /* of this server, of whose acknowledgements the journal lacks none */
     bool full;          /* the disk is: it acknowledges nothing, and asks to be left out */
 
@@ -166,6 +167,8 @@ uint64_t replica_recover_reset(struct replica *r, uint64_t index);
  */
 bool replica_recover_entry(struct replica *r, uint64_t index, uint64_t view, uint64_t *last);
 bool replica_recovered(struct replica *r, bool intact);
+/* Though intact, it may lack the end: the rm is to ask one server more. */
+void replica_cut(struct replica *r);
 /* Earlier lives whose acknowledgements it does not lack, though it may lack those of others. */
 void replica_lived(struct replica *r, const struct lives *lives);
 

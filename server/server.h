@@ -93,7 +93,8 @@ void server_recover_reset(struct server *server, uint64_t index);
 void server_recover_entry(struct server *server, const struct journal_record *header,
                           struct bytes record);
 bool server_recovered(struct server *server, bool intact);
-/* As replica_lived(). */
+/* As replica_cut() and replica_lived(). */
+void server_cut(struct server *server);
 void server_lived(struct server *server, const struct lives *lives);
 
 /* The wall clock, once per turn, for the time of entries that no client asks for. */

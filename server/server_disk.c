@@ -161,6 +161,11 @@ bool server_recovered(struct server *s, bool intact)
     return replica_recovered(&s->replica, intact);
 }
 
+void server_cut(struct server *s)
+{
+    replica_cut(&s->replica);
+}
+
 void server_lived(struct server *s, const struct lives *lives)
 {
     replica_lived(&s->replica, lives);

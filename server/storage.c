@@ -323,6 +323,7 @@ enum error_code storage_open(struct storage **storage, const struct storage_opti
         storage_free(s);
         return error->code;
     }
+    s->past = *past;
     s->segments_options = (struct segments_options){ .directory = s->directory,
                                                      .files = options->files,
                                                      .cluster = s->cluster,
@@ -348,13 +349,20 @@ static enum error_code threads_start(struct storage *s, struct error *error)
     return error_set(error, ERROR_SYSTEM, "cannot start a thread: %s", strerror(status));
 }
 
+bool storage_cut(const struct storage *s, const struct segments_found *found)
+{
+    return s->past.intact && (s->past.cut || (s->past.rebooted && found->torn_bytes > 0));
+}
+
 enum error_code storage_start(struct storage *s, const struct segments_found *found, bool intact,
                               uint64_t last_index, struct error *error)
 {
     assert(!s->running && !found->damaged);
     s->found = *found;
     s->life.clean = false;
-    s->life.complete = s->complete = intact;
+    s->life.complete = intact;
+    s->life.cut = intact && storage_cut(s, found);
+    s->complete = intact && !s->life.cut;
     lives_add(&s->life.lives, s->options.incarnation);
     /* Entries that only the checkpoint has leave a gap, which must not be taken for a loss. */
     s->begin_behind = last_index > found->last ? last_index : 0;

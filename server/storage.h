@@ -76,6 +76,8 @@ struct storage_past {
     /* Its journal was complete, and what it acknowledged is on the disk: it synced always, or ended
      * in order, or only the process ended. */
     bool intact;
+    bool cut; /* intact, but a life before cut an end off that the power had torn, and may have been
+               * told of it: storage_cut() */
     char reason[96]; /* why not intact; empty when it is, or fresh */
     /* When not intact: what these lives acknowledged is on the disk all the same. */
     struct lives lives;
@@ -99,6 +101,11 @@ enum error_code storage_set_aside_checkpoints(struct storage *storage, const uin
                                               uint32_t count, const char *reason,
                                               char where[CONFIG_PATH_SIZE], struct error *error);
 enum error_code storage_discard(struct storage *storage, struct error *error);
+
+/* Whether the last group may be missing though the journal is intact: something that was not whole
+ * was cut off after the machine had lost its power. That is what is left of a group that nobody was
+ * told of, or of one in which a bit has flipped; by itself nobody can tell. */
+bool storage_cut(const struct storage *storage, const struct segments_found *found);
 
 /* Starts the threads, which write behind what was found; options.started follows. intact: the
  * server lacks nothing of what it acknowledged, as recovery came to know. last_index: of the entry

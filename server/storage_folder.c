@@ -157,7 +157,10 @@ enum error_code folder_write_life(struct storage *s, struct error *error)
     (void)snprintf(text, sizeof text,
                    LIFE_TITLE "\nboot %s\nfsync %s\nend %s\njournal %s\nlives%s\n", s->life.boot,
                    policy_words[s->life.fsync], s->life.clean ? "clean" : "unknown",
-                   s->life.complete ? "complete" : "incomplete", lives);
+                   s->life.cut        ? "cut"
+                   : s->life.complete ? "complete"
+                                      : "incomplete",
+                   lives);
     return text_file_write(s->options.files, s->directory, "life", text, error);
 }
 
@@ -168,8 +171,9 @@ static void life_parse(const char *text, struct storage_life *life, bool *synced
     text_file_value(text, "boot", life->boot, sizeof life->boot);
     *synced = text_file_value(text, "fsync", value, sizeof value) && strcmp(value, "always") == 0;
     life->clean = text_file_value(text, "end", value, sizeof value) && strcmp(value, "clean") == 0;
-    life->complete =
-        text_file_value(text, "journal", value, sizeof value) && strcmp(value, "complete") == 0;
+    (void)text_file_value(text, "journal", value, sizeof value);
+    life->cut = strcmp(value, "cut") == 0;
+    life->complete = life->cut || strcmp(value, "complete") == 0;
     if (text_file_value(text, "lives", value, sizeof value))
         lives_parse(value, &life->lives);
 }
@@ -180,6 +184,7 @@ static void judge(struct storage_past *past, const struct storage_life *life, bo
 
     past->clean = life->clean;
     past->intact = life->complete && kept;
+    past->cut = past->intact && life->cut;
     if (!life->complete && kept)
         past->lives = life->lives;
     if (!life->complete)
@@ -294,7 +299,7 @@ static enum error_code put_away_checkpoints(const struct storage *s, const char 
 static enum error_code put_away_everything(struct storage *s, const char *folder,
                                            struct error *error)
 {
-    s->life.complete = s->life.clean = false;
+    s->life.complete = s->life.cut = s->life.clean = false;
     if (folder) /* what is damaged may have held what they acknowledged */
         s->life.lives.count = 0;
     if (folder_write_life(s, error) != ERROR_NONE ||

@@ -1,6 +1,7 @@
 /* The journal's thread: takes what was handed over, writes it as one group, syncs, and says so. */
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <time.h>
 
 #include "server/storage_state.h"
@@ -66,6 +67,18 @@ static void there_is_room(struct storage *s)
 typedef enum error_code disk_act(struct storage *s, const struct storage_job *jobs, size_t count,
                                  struct error *error);
 
+/* What was told to be written and was not synced may be lost with a sync that failed, without any
+ * reboot. Removing a file is seen by the next life even when it does not get to the disk. */
+static void forget_life(struct storage *s)
+{
+    char path[PATH_MAX];
+    struct error error;
+
+    (void)snprintf(path, sizeof path, "%s/life", s->directory);
+    if (s->options.fsync != FSYNC_ALWAYS)
+        (void)files_unlink(s->options.files, path, &error); /* a reboot would do as well */
+}
+
 /* Does one thing to the disk, again and again while that is full. False: the thread is to end. */
 static bool insist(struct storage *s, disk_act *act, const struct storage_job *jobs, size_t count)
 {
@@ -81,6 +94,7 @@ static bool insist(struct storage *s, disk_act *act, const struct storage_job *j
             return true;
         }
         if (code != ERROR_LIMIT) {
+            forget_life(s);
             storage_fail(s, &error);
             return false;
         }
@@ -159,9 +173,10 @@ static enum error_code act_life(struct storage *s, const struct storage_job *job
 
 static bool set_complete(struct storage *s, bool complete)
 {
-    if (s->life.complete == complete)
+    if (s->life.complete == complete && !s->life.cut)
         return true;
     s->life.complete = complete;
+    s->life.cut = false;
     return insist(s, act_life, NULL, 0);
 }
 

@@ -48,6 +48,7 @@ struct storage_life {
     char boot[BOOT_ID_SIZE];
     enum fsync_policy fsync;
     bool clean, complete;
+    bool cut;           /* complete, but for the end: storage_cut() */
     struct lives lives; /* that wrote here since it is not complete, this one included */
 };
 
@@ -66,6 +67,8 @@ struct storage {
     struct segments_options segments_options;
     char directory[CONFIG_PATH_SIZE];
     char cluster[NAME_SIZE], server[NAME_SIZE], service[NAME_SIZE];
+
+    struct storage_past past;
 
     /* Of the loop. */
     struct storage_jobs turn;               /* not handed over yet */

@@ -182,6 +182,14 @@ def test_rm_store_and_one_disk_lost():
         read_back(c)
 
 
+def flip(path, at):
+    with open(path, "r+b") as file:
+        file.seek(at)
+        byte = file.read(1)
+        file.seek(at)
+        file.write(bytes([byte[0] ^ 4]))
+
+
 def journal_of(c, name):
     return sorted(pathlib.Path(c.run_dir, name).glob("journal-*"))[0]
 
@@ -203,14 +211,6 @@ def test_damage_in_the_middle():
 
 def checkpoints_of(c, name):
     return sorted((c.run_dir / name).glob("checkpoint-" + "[0-9]" * 12))
-
-
-def flip(path, at):
-    with open(path, "r+b") as file:
-        file.seek(at)
-        byte = file.read(1)
-        file.seek(at)
-        file.write(bytes([byte[0] ^ 4]))
 
 
 def test_damaged_checkpoints():
@@ -240,15 +240,30 @@ def test_torn_tail():
     with disk_cluster() as c:
         write(c)
         c.crash()
+        ends = {}
         for name in c.servers:
             path = journal_of(c, name)
-            end = len(path.read_bytes().rstrip(b"\0"))
+            end = ends[name] = path.read_bytes().rindex(b"HFRM")  # what proves the last group, which stays
             with open(path, "r+b") as file:
-                file.seek((end + 71) // 8 * 8)  # some frames end in zeros
-                file.write(b"\x55" * 100)
+                file.seek(end)
+                file.write(b"HFRM" + b"\x55" * 100)
         up_again(c)
         read_back(c)
+        for name, end in ends.items():
+            c.wait_log(rf"{name}: \S+, offset {end}: \d+ bytes of an unfinished group are cut off")
         assert "damaged" not in c.log(), c.log()
+
+
+def test_damage_at_the_end():
+    """A flipped bit in the last group of a journal: no torn tail, as it was synced"""
+    with disk_cluster() as c:
+        write(c)
+        c.crash()
+        path = journal_of(c, "s3")
+        flip(path, path.read_bytes().rindex(b"HFRM") - 20)
+        up_again(c)
+        read_back(c)
+        c.wait_log(rf"s3: damaged: \S*{path.name}, offset \d+: ")
 
 
 def test_servers_killed_under_load():

@@ -622,6 +622,91 @@ static void test_rebooted(void **state)
     assert_false(f->past.intact);
 }
 
+/* Pieces behind the end, as of a group that was being written. */
+static void tear(struct fixture *f)
+{
+    struct segments_found found = disk_read(f->directory, &f->read);
+    char path[128];
+    int fd;
+
+    (void)snprintf(path, sizeof path, "%s/journal-000000000001", f->directory);
+    fd = open(path, O_WRONLY);
+    assert_true(fd >= 0);
+    assert_int_equal(pwrite(fd, "torn", 4, (off_t)found.end + 20), 4);
+    assert_int_equal(close(fd), 0);
+}
+
+static bool is_cut(struct fixture *f)
+{
+    struct segments_found found = disk_read(f->directory, &f->read);
+
+    return storage_cut(f->storage, &found);
+}
+
+/* What is torn after a process died was never acknowledged; after a reboot it may have been, and
+ * that stays so, though nothing is torn any more, until the journal is complete again. */
+static void test_cut(void **state)
+{
+    struct fixture *f = *state;
+
+    begin(f);
+    become_complete(f);
+    crash(f);
+    tear(f);
+    open_it(f);
+    assert_true(f->past.intact);
+    assert_false(is_cut(f));
+    end(f);
+    reboot(f);
+    begin(f);
+    assert_true(is_cut(f));
+    put(f, disk_read(f->directory, &f->read).last + 1, 1);
+    assert_int_equal(disk_read(f->directory, &f->read).torn_bytes, 0);
+    crash(f);
+    begin(f);
+    assert_true(f->past.intact && f->past.cut);
+    assert_true(is_cut(f));
+    hand_over(f, 1, disk_read(f->directory, &f->read).last + 1, 1);
+    storage_complete(f->storage);
+    storage_flush(f->storage);
+    UNTIL(f, f->saved_index == disk_read(f->directory, &f->read).last);
+    crash(f);
+    open_it(f);
+    assert_true(f->past.intact);
+    assert_false(is_cut(f));
+}
+
+static int refuse_sync(void *context, int fd)
+{
+    (void)context;
+    (void)fd;
+    errno = EIO;
+    return -1;
+}
+
+/* What was only written, and told, may be gone with a sync that fails. */
+static void test_failed_sync(void **state)
+{
+    struct fixture *f = *state;
+
+    for (enum fsync_policy policy = FSYNC_ALWAYS; policy <= FSYNC_INTERVAL; policy++) {
+        directory_clear(f);
+        f->failures = 0;
+        f->options.fsync = policy;
+        f->gated.fdatasync = gated_fdatasync;
+        begin(f);
+        become_complete(f);
+        f->gated.fdatasync = refuse_sync;
+        put(f, disk_read(f->directory, &f->read).last + 1, 1);
+        UNTIL(f, f->failures == 1);
+        end(f);
+        f->gated.fdatasync = gated_fdatasync;
+        open_it(f);
+        assert_int_equal(f->past.intact, policy == FSYNC_ALWAYS);
+        end(f);
+    }
+}
+
 static void test_clean_before_reboot(void **state)
 {
     struct fixture *f = *state;
@@ -921,6 +1006,8 @@ int main(void)
         TEST(test_complete),
         TEST(test_reset_is_incomplete),
         TEST(test_rebooted),
+        TEST(test_cut),
+        TEST(test_failed_sync),
         TEST(test_clean_before_reboot),
         TEST(test_life_is_damaged),
         TEST(test_set_aside),
