@@ -569,6 +569,7 @@ static void append_records(struct replica *r, const struct message_append *appen
             journal_cut(r, index - 1, out);
         }
         if (header.view < r->runs[r->run_count - 1].view) {
+            index--; /* it is not taken in */
             sound = false;
             break;
         }

@@ -319,13 +319,54 @@ static void test_restart_unseen(void **state)
     assert_false(f->rm.repair.server[2].expected);
 }
 
+static const char *state_of(const struct story *f, node_id server)
+{
+    return repair_state_name(f->rm.repair.server[node_index(server)].state);
+}
+
+/* What the operator reads of a server in the course of its lives. */
+static void test_state_names(void **state)
+{
+    struct story *f = *state;
+
+    begin_repair(f, true);
+    assert_string_equal(state_of(f, S1), "down");
+    hosts_up(f, 0);
+    assert_string_equal(state_of(f, S1), "starting");
+    lists(f, 1, S1, 11);
+    assert_string_equal(state_of(f, S1), "up");
+    deletes(f, 2, S1);
+    assert_string_equal(state_of(f, S1), "waiting");
+    use_up_budget(f);
+    assert_string_equal(state_of(f, S1), "failed");
+    repair_stop(&f->rm.repair, S1, &f->out);
+    pass(f, 100000);
+    assert_string_equal(state_of(f, S1), "stopped");
+}
+
+/* A RESTART is given up before it had any effect; the server just goes on. */
+static void test_restart_not(void **state)
+{
+    struct story *f = *state;
+
+    all_run(f);
+    f->rm.repair.may_stop = 0;
+    repair_restart(&f->rm.repair, S3);
+    repair_restart_not(&f->rm.repair, S3);
+    f->rm.repair.may_stop = 7;
+    pass(f, 1000);
+    story(f, "");
+    assert_int_equal(f->rm.repair.server[2].state, REPAIR_RUNNING);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         STORY(test_cluster_start), STORY(test_rm_restart),     STORY(test_backoff),
         STORY(test_decay),         STORY(test_budget),         STORY(test_budget_window),
         STORY(test_start_failed),  STORY(test_host_lost),      STORY(test_stop),
-        STORY(test_restart),       STORY(test_restart_unseen),
+        STORY(test_restart),       STORY(test_restart_unseen), STORY(test_state_names),
+        STORY(test_restart_not),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -655,6 +655,155 @@ static void test_chain(void **state)
     assert_true(said(f, "send s3: ack view=1"));
 }
 
+/* One that differs from its primary has no state to be trusted: it ends, and begins anew. Only the
+ * primary can say so. */
+static void test_told_to_begin_anew(void **state)
+{
+    struct fixture *f = *state;
+    struct message m = { .type = MESSAGE_DIVERGED, .diverged.index = 7 };
+
+    link_up(f, s2, 22);
+    link_up(f, s3, 33);
+    hear(f, NODE_RM, view(1, s2, 3, 7));
+    hear(f, s3, m);
+    assert_false(said(f, "end"));
+    hear(f, s2, m);
+    assert_true(said(f, "end: the state differs from the primary's at entry 7"));
+}
+
+/* Entries that do not follow one another, or go back to an older view, are damage: what came before
+ * them may be kept, but counts for nothing. */
+static void test_entries_without_order(void **state)
+{
+    struct fixture *f = *state;
+    struct message m;
+
+    link_up(f, s2, 22);
+    hear(f, NODE_RM, view(3, s2, 3, 7));
+    m = append(f, 3, 0, 1, 1, 3, 0);
+    journal_record_pack(&f->records, &(struct journal_record){ .index = 3, .view = 3 },
+                        bytes_string("x"));
+    m.append.entries = buffer_bytes(&f->records);
+    hear(f, s2, m);
+    assert_true(said(f, "end: entry 2 came damaged from the primary"));
+    assert_int_equal(f->replica.verified_index, 0);
+
+    m = append(f, 3, 3, 2, 2, 3, 0);
+    journal_record_pack(&f->records, &(struct journal_record){ .index = 3, .view = 2 },
+                        bytes_string("x"));
+    m.append.entries = buffer_bytes(&f->records);
+    hear(f, s2, m);
+    assert_true(said(f, "append index=2"));
+    assert_true(said(f, "end: entry 3 came damaged from the primary"));
+    assert_int_equal(f->replica.last_index, 2);
+}
+
+/* What is committed here and is not what the primary has was lost on purpose, and the state with
+ * it. */
+static void test_committed_and_replaced(void **state)
+{
+    struct fixture *f = *state;
+
+    link_up(f, s2, 22);
+    link_up(f, s3, 33);
+    hear(f, NODE_RM, view(1, s2, 2, 7));
+    hear(f, s2, append(f, 1, 0, 1, 4, 1, 3));
+    assert_int_equal(f->replica.commit_index, 3);
+    hear(f, NODE_RM, view(5, s3, 1, 5));
+    hear(f, s3, append(f, 5, 1, 3, 3, 5, 3));
+    assert_true(said(f, "end: entry 3 is committed here, and the cluster went on without it"));
+    assert_int_equal(f->replica.last_index, 4);
+}
+
+/* A server that can keep nothing asks to be left out; as a joiner it does not look as if it had
+ * caught up. With room again it goes on. */
+static void test_full_disk(void **state)
+{
+    struct fixture *f = *state;
+
+    link_up(f, NODE_RM, 1);
+    link_up(f, s2, 22);
+    hear(f, NODE_RM, view(1, s2, 2, 7));
+    hear(f, s2, append(f, 1, 0, 1, 2, 1, 0));
+    replica_full(&f->replica, true);
+    tick(f, 1);
+    assert_true(said(f, "send rm: accuse number=1 peer=s1 incarnation=11"));
+    assert_true(said(f, "its disk is full"));
+    hear(f, NODE_RM, view(2, s2, 2, 6));
+    hear(f, s2, append(f, 2, 1, 3, 3, 2, 0));
+    tick(f, 1);
+    assert_int_equal(f->replica.last_index, 3);
+    assert_false(said(f, "send s2: ack"));
+    replica_full(&f->replica, false);
+    hear(f, s2, append(f, 2, 2, 4, 3, 2, 0)); /* nothing new, as comes again and again */
+    tick(f, 1);
+    assert_true(said(f, "send s2: ack view=2 incarnation=11 index=3"));
+}
+
+/* Only after `recover --accept-loss` is a server without a state primary: it begins with none. */
+static void test_leads_without_a_state(void **state)
+{
+    struct fixture *f = *state;
+    struct message m;
+
+    link_up(f, NODE_RM, 1);
+    link_up(f, s2, 22);
+    hear(f, NODE_RM, view(3, s2, 1, 2));
+    m = append(f, 3, 2, 11, 12, 3, 12);
+    m.append.reset = 1;
+    hear(f, s2, m);
+    assert_false(f->replica.whole);
+    hear(f, NODE_RM, view(4, s1, 1, 1));
+    assert_true(said(f, "reset"));
+    assert_true(f->replica.whole);
+    assert_int_equal(f->replica.first_index, 1);
+    assert_int_equal(f->replica.last_index, 1);
+}
+
+/* A backup feeds the next in the chain with what it holds; whoever needs more is reported, and gets
+ * nothing. */
+static void test_chain_cannot_feed(void **state)
+{
+    struct fixture *f = *state;
+    const struct journal_run other[2] = { { 0, 0 }, { 1, 7 } };
+    struct message m = view(9, s3, 3, 7);
+
+    link_up(f, NODE_RM, 1);
+    link_up(f, s2, 22);
+    link_up(f, s3, 33);
+    m.view.propagation = PROPAGATION_CHAIN;
+    hear(f, NODE_RM, m); /* s3, then s1, then s2 */
+    hear(f, s3, append(f, 9, 0, 1, 6, 9, 5));
+    replica_executed(&f->replica, 5);
+    replica_dropped(&f->replica, 5);
+    tick(f, 0);
+    hear(f, s2, position(9, 22, 1, 3, other, 2));
+    assert_true(said(f, "send rm: accuse number=9 peer=s2 incarnation=22"));
+    assert_true(said(f, "its journal ends before what is kept for it"));
+    tick(f, 0);
+    assert_false(said(f, "feed s2"));
+}
+
+/* Two journals agree up to where a view of one of them begins that the other does not have. */
+static void test_where_journals_part(void **state)
+{
+    struct fixture *f = *state;
+    const struct journal_run longer[3] = { { 0, 0 }, { 1, 1 }, { 9, 2 } };
+    const struct journal_run strange[2] = { { 0, 9 }, { 2, 8 } };
+
+    link_up(f, NODE_RM, 1);
+    link_up(f, s2, 22);
+    hear(f, NODE_RM, view(1, s1, 1, 1));
+    tick(f, 0);
+    for (int i = 0; i < 3; i++)
+        replica_append(&f->replica);
+    tick(f, 0);
+    hear(f, s2, position(1, 22, 1, 12, longer, 3)); /* its view 2 begins behind our end */
+    assert_int_equal(f->replica.peers[1].next_index, 5);
+    hear(f, s2, position(1, 22, 1, 3, strange, 2)); /* nothing in common, not even the beginning */
+    assert_true(f->replica.peers[1].reset);
+}
+
 #define STORY(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -687,6 +836,13 @@ int main(void)
         STORY(test_diverged),
         STORY(test_forwarding_after_sync),
         STORY(test_chain),
+        STORY(test_told_to_begin_anew),
+        STORY(test_entries_without_order),
+        STORY(test_committed_and_replaced),
+        STORY(test_full_disk),
+        STORY(test_leads_without_a_state),
+        STORY(test_chain_cannot_feed),
+        STORY(test_where_journals_part),
     };
 
     return cmocka_run_group_tests_name("replica", tests, NULL, NULL);

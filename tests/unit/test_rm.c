@@ -215,6 +215,47 @@ static void test_stop_indispensable(void **state)
     story(f, "view 2 active\n");
 }
 
+/* The same of a RESTART: it is not carried out later either, when it could be. */
+static void test_restart_indispensable(void **state)
+{
+    struct story *f = *state;
+
+    f->options.policy.acks = ACKS_COUNT;
+    f->options.policy.acks_count = 1;
+    serve_whole(f);
+    commands(f, 6000, COMMAND_RESTART, S1, 5);
+    reports(f, 6001, S1, 1, 10);
+    reports(f, 6001, S2, 1, 9);
+    forget(f);
+    reports(f, 6001, S3, 1, 9);
+    assert_non_null(strstr((const char *)buffer_head(&f->said),
+                           "answer 5 refused: no other server may lead without it"));
+    forget(f);
+    activates(f, 6002, S1, 2);
+    tick(f, 60000);
+    story(f, "view 2 active\n");
+}
+
+/* A server that will not start in spite of START is told so, and not only that time is up. */
+static void test_start_fails(void **state)
+{
+    struct story *f = *state;
+
+    serve_whole(f);
+    unlinks(f, 6000, S3);
+    gfd_deletes(f, 6000, S3, true);
+    commands(f, 6000, COMMAND_START, S3, 4);
+    for (uint64_t ms = 6001; f->rm.repair.server[2].state != REPAIR_FAILED; ms += 500) {
+        assert_true(ms < 6000 + RM_COMMAND_MS_MAX);
+        deliver(f, ms, NODE_GFD,
+                (struct message){ .type = MESSAGE_START_FAILED,
+                                  .start_failed = { .server = S3, .cause = "exited: status 1" } });
+        tick(f, ms + 400);
+    }
+    assert_non_null(strstr((const char *)buffer_head(&f->said),
+                           "answer 4 refused: s3 failed again and again\n"));
+}
+
 /* Out of the view, stopped, started at once, and in again when it has caught up. */
 static void test_restart(void **state)
 {
@@ -381,6 +422,8 @@ int main(void)
         STORY(test_switchover_refusals),
         STORY(test_stop_primary),
         STORY(test_stop_last),
+        STORY(test_restart_indispensable),
+        STORY(test_start_fails),
         STORY(test_stop_indispensable),
         STORY(test_restart),
         STORY(test_deadline),
