@@ -11,6 +11,7 @@
 #include "tests/fuzz/machines.h"
 
 #define VALUE_BYTES_MAX 100000 /* longer ones show nothing new */
+#define CHECKPOINTS_MAX 8u     /* they take long */
 #define COMMANDS_QUEUED 100u   /* in a transaction */
 #define SLICE_BYTES     64u
 #define AT_MS_MAX       100000000
@@ -24,6 +25,7 @@ struct pair {
         bool open;
         uint64_t index, time_us, digest; /* that it is to come to */
     } checkpoint;
+    uint32_t checkpoints;
     bool queuing;
     uint32_t queued;
     struct buffer commands; /* packed, of a transaction */
@@ -60,7 +62,7 @@ static void checkpoint_begin(struct pair *p)
 {
     bool full;
 
-    if (p->checkpoint.open)
+    if (p->checkpoint.open || p->checkpoints++ >= CHECKPOINTS_MAX)
         return;
     machine_checkpoint_begin(p->machine, machine_index(p->backup), &full);
     machine_restore_begin(p->backup, full);

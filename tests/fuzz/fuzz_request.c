@@ -7,6 +7,8 @@
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/machines.h"
 
+#define COPIES_MAX 3u /* they take long */
+
 /* SETRANGE and what else could make a long value of a few bytes is left to fuzz_kv. */
 static bool bounded(struct bytes request)
 {
@@ -34,6 +36,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct bytes input = bytes_of(data, size);
     struct machine *machine = machine_new(kv_service());
     struct machine *copy = machine_copy(machine);
+    uint32_t copies = 0;
 
     while (input.size > 0) {
         uint8_t kind = input_u8(&input), session = input_u8(&input);
@@ -50,7 +53,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             query(machine, kind, entry.request);
         else
             machines_execute(machine, copy, &entry);
-        if (kind == REQUEST_MARK) {
+        if (kind == REQUEST_MARK && copies++ < COPIES_MAX) {
             machine_free(copy);
             copy = machine_copy(machine);
         }

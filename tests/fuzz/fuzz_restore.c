@@ -78,11 +78,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     bool good = true;
 
     first = input_piece(&first);
-    index += number_at(first, INDEX_AT);
     time_us = number_at(first, TIME_AT);
+    if (number_at(first, INDEX_AT) >> 62 || time_us >> 62) { /* nothing comes after them */
+        machine_free(machine);
+        return 0;
+    }
+    index += number_at(first, INDEX_AT);
     machine_restore_begin(machine, true);
-    if (index >> 62 || time_us >> 62) /* nothing comes after them */
-        input.size = 0;
     while (input.size > 0) {
         struct bytes slice = input_piece(&input);
 
