@@ -14,8 +14,8 @@ endif
 
 PACKAGES = build-essential pkg-config libevent-dev libconfig-dev libcmocka-dev libjansson-dev \
            libedit-dev
-TEST_PACKAGES  = $(PACKAGES) redis-tools python3 iproute2 nftables
-CHECK_PACKAGES = $(PACKAGES) clang-format clang-tidy cppcheck
+TEST_PACKAGES  = $(PACKAGES) redis-tools python3 iproute2 nftables libhiredis-dev python3-redis
+CHECK_PACKAGES = $(PACKAGES) libhiredis-dev clang-format clang-tidy cppcheck
 FUZZ_PACKAGES  = $(PACKAGES) clang libclang-rt-14-dev python3
 COVERAGE_PACKAGES = $(TEST_PACKAGES) lcov
 MODEL_PACKAGES = build-essential spin
@@ -127,6 +127,10 @@ $(BUILD)/tests/fuzz/seeds: $(BUILD)/tests/fuzz/seeds.o $(BUILD)/tests/fuzz/scrat
                            $(BUILD)/librm.a $(BUILD)/libserver.a $(BUILD)/libcommon.a
 	$(call link)
 
+# A program that uses another library; only the tests of clusters need it.
+$(BUILD)/tests/cluster/hiredis_client: $(BUILD)/tests/cluster/hiredis_client.o
+	$(call link,-lhiredis)
+
 # What users link: one object that shows nothing but holdfast_…
 LIBRARY_OBJECTS = $(patsubst %,$(BUILD)/%.o,client/library client/channel client/session \
                     client/address common/buffer common/error common/resp_read common/resp_reply \
@@ -147,10 +151,10 @@ demo: all
 	@$(BUILD)/bin/holdfast -c configs/demo.cfg demo
 
 test: deps-test
-	@$(MAKE) --no-print-directory $(JOBS) binaries
+	@$(MAKE) --no-print-directory $(JOBS) binaries $(BUILD)/tests/cluster/hiredis_client
 	@BUILD=$(BUILD) tests/run unit sim corpus cluster
 unit sim corpus cluster: deps-test
-	@$(MAKE) --no-print-directory $(JOBS) binaries
+	@$(MAKE) --no-print-directory $(JOBS) binaries $(BUILD)/tests/cluster/hiredis_client
 	@BUILD=$(BUILD) tests/run $@
 
 # Each target of tests/fuzz for SECONDS; what it finds is kept in build-fuzz/fuzz.
