@@ -181,6 +181,17 @@ struct bytes journal_slice(const struct journal *journal, uint64_t from, uint64_
                         start);
 }
 
+uint64_t journal_bytes_after(const struct journal *journal, uint64_t index)
+{
+    uint64_t from = index + 1 > journal->first ? index + 1 : journal->first;
+    uint64_t bytes = 0;
+    struct block *owner;
+
+    for (uint64_t last; from <= journal->last; from = last + 1)
+        bytes += journal_slice(journal, from, journal->last, SIZE_MAX, &last, &owner).size;
+    return bytes;
+}
+
 void journal_truncate(struct journal *journal, uint64_t index)
 {
     struct journal_block *block;

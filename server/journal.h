@@ -74,6 +74,9 @@ const struct journal_record *journal_at(const struct journal *journal, uint64_t 
 struct bytes journal_slice(const struct journal *journal, uint64_t from, uint64_t to,
                            size_t bytes_max, uint64_t *last, struct block **owner);
 
+/* Bytes of the records after index. */
+uint64_t journal_bytes_after(const struct journal *journal, uint64_t index);
+
 /* Drops every entry after index. */
 void journal_truncate(struct journal *journal, uint64_t index);
 

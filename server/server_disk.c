@@ -69,16 +69,20 @@ bool server_complete(const struct server *s)
 
 bool disk_keep_due(const struct server *s, struct instant now)
 {
-    uint64_t state_bytes;
+    uint64_t state_bytes, ahead, bytes;
 
     if (s->keep_wanted && machine_index(s->machine) >= s->keep_wanted)
         return true;
     if (!s->options.persistent || s->kept_bytes < keep_bytes_min(s) ||
         !instant_reached(now, s->keep_due))
         return false;
+    /* After a start most of the journal may be ahead of the state: a checkpoint would be the one
+     * that it began with. */
+    ahead = journal_bytes_after(&s->journal, machine_index(s->machine));
+    bytes = s->kept_bytes > ahead ? s->kept_bytes - ahead : 0;
     state_bytes = machine_checkpoint_bytes_estimated(s->machine, 0);
     /* Half of it: what is only added grows the state as fast as the journal. */
-    return s->kept_bytes >= state_bytes / 2;
+    return bytes >= keep_bytes_min(s) && bytes >= state_bytes / 2;
 }
 
 void server_slice_kept(struct server *s, struct instant now, struct effects *out)

@@ -51,7 +51,7 @@ struct server {
     uint64_t requests;          /* executed or answered since the start */
     uint64_t handed_index;      /* entries up to here were handed over to be written */
     uint64_t epoch;             /* of the journal's tail: grows when some of it is dropped */
-    uint64_t kept_bytes;        /* handed over since the last checkpoint for the disk */
+    uint64_t kept_bytes;        /* of the journal after the last checkpoint for the disk */
     struct instant keep_due;    /* no other one before */
     uint64_t keep_wanted;       /* one of this entry or a later one, at once; 0: none */
     struct effects inner;       /* what the replica core wants */

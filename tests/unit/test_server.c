@@ -385,6 +385,47 @@ static void test_execution_by_time(void **state)
     assert_int_equal(f->server->replica.executed_index, 601);
 }
 
+/* A server that comes back with a long journal has executed nothing of it: a checkpoint for the
+ * disk is due when it has, not before, or the journal would never get shorter. */
+static void test_no_checkpoint_before_execution(void **state)
+{
+    struct fixture *f = *state;
+    char words[20000];
+    struct buffer record = { 0 }, request = { 0 };
+    uint64_t size;
+
+    f->server->options.persistent = true;
+    f->server->options.keep_bytes_min = 400000;
+    (void)snprintf(words, sizeof words, "%0*d", 19000, 1);
+    request_pack_command(
+        &request, 3,
+        (const struct bytes[]){ bytes_string("SET"), bytes_string("a"), bytes_string(words) });
+    for (uint64_t i = 1; i <= 60; i++) { /* 1.1 MB */
+        struct journal_record header = { .index = i, .view = 1 };
+
+        buffer_clear(&record, 1 << 20);
+        header.kind = i == 1 ? REQUEST_VIEW : REQUEST_COMMAND;
+        journal_record_pack(&record, &header, i == 1 ? bytes_of(NULL, 0) : buffer_bytes(&request));
+        memcpy(&header, buffer_head(&record), sizeof header);
+        server_recover_entry(f->server, &header, buffer_bytes(&record));
+    }
+    size = buffer_size(&record);
+    buffer_free(&request);
+    buffer_free(&record);
+    assert_true(server_recovered(f->server, true));
+    link_all(f);
+    tick(f, 1);
+    assert_false(transfer_out_keeps(&f->server->transfer_out));
+    enter(f, 2, s1, 1, STYLE_ACTIVE);
+    server_saved(f->server, f->server->epoch, f->server->journal.last);
+    for (uint32_t i = 0; i < 10 && !transfer_out_keeps(&f->server->transfer_out); i++)
+        tick(f, 1);
+    assert_true(f->server->transfer_out.index > 20);
+    assert_true(f->server->transfer_out.index < 60); /* not all: the rest counts for the next */
+    assert_int_equal(f->server->kept_bytes,
+                     (60 - f->server->transfer_out.index) * size + sizeof(struct journal_record));
+}
+
 /* A round that came in but could not be applied is of no use once its entries are executed. */
 static void test_round_overtaken(void **state)
 {
@@ -421,10 +462,15 @@ static void test_round_overtaken(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        STORY(test_forward_beside_a_lost_link),  STORY(test_reads_in_order),
-        STORY(test_due_by_an_entry),             STORY(test_due_when_asked),
-        STORY(test_truncated_is_not_unexecuted), STORY(test_execution_in_pieces),
-        STORY(test_execution_by_time),           STORY(test_round_overtaken),
+        STORY(test_forward_beside_a_lost_link),
+        STORY(test_reads_in_order),
+        STORY(test_due_by_an_entry),
+        STORY(test_due_when_asked),
+        STORY(test_truncated_is_not_unexecuted),
+        STORY(test_execution_in_pieces),
+        STORY(test_execution_by_time),
+        STORY(test_no_checkpoint_before_execution),
+        STORY(test_round_overtaken),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
