@@ -242,6 +242,7 @@ static bool walk(struct kv_checkpoint *c, struct buffer *out)
     }
     if (c->point == KV_POINT_END)
         return false;
+    kv_table_foresee(&c->db->table, c->point);
     for (struct kv_entry *e = kv_table_bucket(&c->db->table, c->point, &next); e; e = e->next)
         if (e->modified <= c->index && kv_point(e->hash) >= c->point)
             tell_entry(c, e, out);

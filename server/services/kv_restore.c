@@ -5,6 +5,8 @@
 #include "server/services/kv_checkpoint.h"
 #include "server/services/kv_item.h"
 
+#define FORESEEN_TIMES_MAX 64u /* as many keys as are there already, whatever the points say */
+
 /* A store without a seed has seen no entry yet, and fits them all. */
 static bool seed_fits(const struct kv_store *store, struct kv_seed seed)
 {
@@ -30,6 +32,7 @@ static bool take_begin(struct kv_store *store, struct bytes item)
     free(store->changed);
     store->changed = NULL;
     r->open = true;
+    r->full = base == 0;
     return true;
 }
 
@@ -93,6 +96,18 @@ static void put_as_of(struct kv_store *store, struct kv_key key, struct bytes va
     store->index = index;
 }
 
+/* A whole state comes about in the order of points, so the first ones tell how many keys there will
+ * be. Those that come earlier for having changed have a higher point, and make it seem fewer. */
+static void foresee_keys(struct kv_store *store, struct kv_key key)
+{
+    struct kv_table *table = &store->db->table;
+    uint64_t times = KV_POINT_END / ((uint64_t)kv_point((uint32_t)key.hash) + 1u);
+
+    if (times > FORESEEN_TIMES_MAX)
+        times = FORESEEN_TIMES_MAX;
+    kv_table_reserve(table, table->count * times, FORESEEN_TIMES_MAX);
+}
+
 static bool take_entry(struct kv_store *store, struct bytes item)
 {
     struct kv_restore *r = &store->restore;
@@ -109,6 +124,8 @@ static bool take_entry(struct kv_store *store, struct bytes item)
         (item.size != value_size && item.size != 0))
         return false;
     key = kv_store_key(store, bytes);
+    if (r->full)
+        foresee_keys(store, key);
     put_as_of(store, key, item, (int64_t)expires, modified);
     if (item.size == value_size)
         return true;

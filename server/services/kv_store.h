@@ -42,7 +42,7 @@ struct kv_list {
 
 /* What is being taken in from a checkpoint (kv_restore.c). */
 struct kv_restore {
-    bool open;
+    bool open, full;
     uint64_t index, time_us;  /* of the checkpoint */
     struct kv_entry *partial; /* its value is still coming */
     struct kv_key partial_key;

@@ -2,6 +2,9 @@
 
 #define PAGE_BUCKETS (KV_PAGE_BYTES / sizeof(struct kv_entry *))
 
+#define FORESEEN_FAR  16u /* buckets ahead of a walk whose heads are fetched */
+#define FORESEEN_NEAR 8u  /* … whose first entries are */
+
 _Static_assert(KV_BUCKETS_MIN <= PAGE_BUCKETS, "the first page holds the smallest table");
 _Static_assert((uint64_t)PAGE_BUCKETS *KV_PAGE_FANOUT *KV_PAGE_FANOUT >= KV_POINT_END / 2,
                "the pages hold the largest table");
@@ -80,6 +83,14 @@ static void merge_one(struct kv_table *table)
         kv_pages_shrink(&table->pages);
 }
 
+void kv_table_reserve(struct kv_table *table, uint64_t keys, uint32_t steps)
+{
+    if (keys > KV_POINT_END / 2)
+        keys = KV_POINT_END / 2;
+    for (; steps > 0 && kv_table_buckets(table) < keys; steps--)
+        split_one(table);
+}
+
 void kv_table_insert(struct kv_table *table, struct kv_entry *e)
 {
     struct kv_entry **head = bucket_at(table, bucket_of(table, e->hash));
@@ -125,6 +136,18 @@ struct kv_entry *kv_table_bucket(const struct kv_table *table, uint64_t point, u
 
     *next = (point / width + 1) * width;
     return *bucket_at(table, number);
+}
+
+void kv_table_foresee(const struct kv_table *table, uint64_t point)
+{
+    const uint64_t width = KV_POINT_END / table->level_count;
+    const uint64_t far = point + FORESEEN_FAR * width, near = point + FORESEEN_NEAR * width;
+
+    if (far >= KV_POINT_END)
+        return;
+    __builtin_prefetch(bucket_at(table, bucket_of(table, kv_point((uint32_t)far))));
+    /* The entry that the head, fetched some steps ago, points to. */
+    __builtin_prefetch(*bucket_at(table, bucket_of(table, kv_point((uint32_t)near))));
 }
 
 /* Takes the last bucket away; returns how many entries were in it. */

@@ -41,6 +41,10 @@ struct kv_entry *kv_table_find(const struct kv_table *table, uint64_t hash, stru
 
 /* Adds an entry, whose key must not be there. */
 void kv_table_insert(struct kv_table *table, struct kv_entry *e);
+/* Makes room before it is needed: splits up to `steps` buckets while there are fewer than `keys`. A
+ * table that is filled in the order of points has all its entries in its first intervals until the
+ * end, and would have long buckets. */
+void kv_table_reserve(struct kv_table *table, uint64_t keys, uint32_t steps);
 /* Takes an entry out; it is the caller's again. */
 void kv_table_remove(struct kv_table *table, struct kv_entry *e);
 /* What points to an entry that is in the table: to be set when the entry moves. */
@@ -51,6 +55,9 @@ uint32_t kv_point(uint32_t hash);
 /* The bucket of a point, below KV_POINT_END: its first entry, and one past its last point. It may
  * begin before the point: a caller that must not see a key twice skips points before its own. */
 struct kv_entry *kv_table_bucket(const struct kv_table *table, uint64_t point, uint64_t *next);
+
+/* A walk that is at this point will soon be at the next ones: fetches what it will look at. */
+void kv_table_foresee(const struct kv_table *table, uint64_t point);
 
 /* Takes the table apart from its end: frees up to about steps entries and buckets. False when
  * nothing is left. */
