@@ -5,6 +5,7 @@
 #include "server/services/kv_checkpoint.h"
 #include "server/services/kv_item.h"
 
+#define SCOUTED_ITEMS      8u  /* looked at ahead of the one that is taken */
 #define FORESEEN_TIMES_MAX 64u /* as many keys as are there already, whatever the points say */
 
 /* A store without a seed has seen no entry yet, and fits them all. */
@@ -183,14 +184,38 @@ static bool take_item(struct kv_store *store, uint8_t type, struct bytes item)
     }
 }
 
+/* Steps over the next item, and fetches what its key will be looked for in: most of the time of a
+ * restore would go into waiting for that. What is not as it must be is found when it is taken. */
+static void scout(const struct kv_store *store, struct bytes *ahead)
+{
+    const size_t fixed = KV_ITEM_ENTRY_BYTES - KV_ITEM_HEADER_BYTES;
+    uint32_t bytes, key_size;
+    struct bytes item, key;
+
+    if (ahead->size == 0)
+        return;
+    if (!kv_take32(ahead, &bytes) || !kv_take_bytes(ahead, bytes, &item)) {
+        *ahead = bytes_of(NULL, 0);
+        return;
+    }
+    if (bytes < 1 + fixed || item.data[0] != KV_ITEM_ENTRY)
+        return;
+    item = bytes_of(item.data + 1 + fixed - sizeof key_size, bytes - 1 - fixed + sizeof key_size);
+    if (kv_take32(&item, &key_size) && kv_take_bytes(&item, key_size, &key))
+        kv_table_prefetch(&store->db->table, kv_store_key(store, key).hash);
+}
+
 bool kv_restore_slice(struct kv_store *store, struct bytes slice)
 {
-    struct bytes item;
+    struct bytes item, ahead = slice;
     uint32_t bytes;
 
     if (store->checkpoint || slice.size == 0)
         return false;
+    for (uint32_t i = 0; i < SCOUTED_ITEMS; i++)
+        scout(store, &ahead);
     while (slice.size > 0) {
+        scout(store, &ahead);
         if (!kv_take32(&slice, &bytes) || bytes < 1 || !kv_take_bytes(&slice, bytes, &item) ||
             !take_item(store, item.data[0], bytes_of(item.data + 1, item.size - 1)))
             return false;

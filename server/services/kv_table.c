@@ -138,6 +138,11 @@ struct kv_entry *kv_table_bucket(const struct kv_table *table, uint64_t point, u
     return *bucket_at(table, number);
 }
 
+void kv_table_prefetch(const struct kv_table *table, uint64_t hash)
+{
+    __builtin_prefetch(bucket_at(table, bucket_of(table, (uint32_t)hash)));
+}
+
 void kv_table_foresee(const struct kv_table *table, uint64_t point)
 {
     const uint64_t width = KV_POINT_END / table->level_count;

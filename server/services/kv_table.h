@@ -56,6 +56,8 @@ uint32_t kv_point(uint32_t hash);
  * begin before the point: a caller that must not see a key twice skips points before its own. */
 struct kv_entry *kv_table_bucket(const struct kv_table *table, uint64_t point, uint64_t *next);
 
+/* A key with this hash will soon be looked for: fetches its bucket's head. */
+void kv_table_prefetch(const struct kv_table *table, uint64_t hash);
 /* A walk that is at this point will soon be at the next ones: fetches what it will look at. */
 void kv_table_foresee(const struct kv_table *table, uint64_t point);
 
