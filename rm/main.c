@@ -1,5 +1,7 @@
 /* rm - the replication manager: issues views, orders restarts, answers the operator.
  * Only wiring. The decisions are in view.c and repair.c, the sockets in common/ and console.c. */
+#include <event2/event.h>
+#include <event2/event_struct.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -13,21 +15,39 @@ struct daemon {
     struct config config;
     struct rm rm;
     struct store store;
+    struct event copy_due; /* of what was stored in this turn */
     struct runtime *runtime;
     struct console *console;
 };
 
+static void end(const struct error *error)
+{
+    (void)log_failure(error);
+    log_line(NOTE_ERROR, "the end: a view that is not stored must not be sent");
+    _exit(EXIT_FAILURE);
+}
+
 /* What could not be stored must not be sent, and it stands before the sends: so this is the end. */
 static void store_or_end(struct daemon *d, struct bytes state)
 {
+    static const struct timeval now = { 0 };
     struct error error;
 
-    if (store_save(&d->store, state, &error) != ERROR_NONE) {
-        (void)log_failure(&error);
-        log_line(NOTE_ERROR, "the end: a view that is not stored must not be sent");
-        _exit(EXIT_FAILURE);
-    }
+    if (store_save(&d->store, state, &error) != ERROR_NONE)
+        end(&error);
     rm_stored(&d->rm, runtime_wall_us());
+    event_add(&d->copy_due, &now); /* in the next turn: what is sent in this one goes first */
+}
+
+static void on_copy_due(evutil_socket_t fd, short what, void *context)
+{
+    struct daemon *d = context;
+    struct error error;
+
+    (void)fd;
+    (void)what;
+    if (store_copy(&d->store, &error) != ERROR_NONE)
+        end(&error);
 }
 
 static void perform(void *context, const struct effect *effect)
@@ -66,12 +86,15 @@ static enum error_code init_core(struct daemon *d, struct error *error)
 {
     struct rm_options options;
     struct buffer stored = { 0 };
+    struct error mended;
     bool found;
 
     rm_options_set(&options, &d->config);
     options.seed = runtime_wall_us() ^ (uint64_t)getpid() << 48;
     store_init(&d->store, &d->config);
-    if (store_load(&d->store, &stored, &found, error) == ERROR_NONE) {
+    if (store_load(&d->store, &stored, &found, &mended, error) == ERROR_NONE) {
+        if (mended.code != ERROR_NONE)
+            log_line(NOTE_WARN, "one of two copies is made good from the other: %s", mended.text);
         options.stored = found ? buffer_bytes(&stored) : bytes_of(NULL, 0);
         if (rm_stored_check(&options, error) == ERROR_NONE) {
             rm_init(&d->rm, &options, runtime_now());
@@ -106,6 +129,7 @@ static enum error_code open_edges(struct daemon *d, struct error *error)
     if (runtime_open(&d->runtime, &runtime, error) != ERROR_NONE)
         return error->code;
     console.base = runtime_base(d->runtime);
+    event_assign(&d->copy_due, console.base, -1, 0, on_copy_due, d);
     d->console = console_new(&console);
     if (console_listen(d->console, d->config.rm.address, d->config.rm.console_port, error) !=
         ERROR_NONE)

@@ -1,197 +1,244 @@
 #include "rm/store.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
-#include <sys/stat.h>
-#include <unistd.h>
+#include <sys/uio.h>
 
 #include "common/crc32c.h"
 #include "rm/saved.h"
 
 static const uint8_t magic[8] = { 'H', 'F', 'R', 'M', 'S', 'T', 'O', 'R' };
 
-#define CRC_OFFSET     (STORE_HEADER_SIZE - 4u)
-#define FILE_BYTES_MAX (STORE_HEADER_SIZE + SAVED_BYTES_MAX)
+#define FORMAT_OFFSET   8u
+#define SIZE_OFFSET     12u
+#define SEQUENCE_OFFSET 16u
+#define CLUSTER_OFFSET  24u
+#define CRC_OFFSET      (STORE_HEADER_SIZE - 4u)
 
-_Static_assert(sizeof magic + 4 + 4 + NAME_SIZE + 4 == STORE_HEADER_SIZE, "the header as it is");
+_Static_assert(CLUSTER_OFFSET + NAME_SIZE == CRC_OFFSET, "the header as it is");
+_Static_assert(STORE_HEADER_SIZE + SAVED_BYTES_MAX <= STORE_SLOT_SIZE, "any state has room");
+_Static_assert(STORE_SLOT_SIZE % 4096u == 0, "no block of a disk has a part of both slots");
 
 void store_init(struct store *store, const struct config *config)
 {
     memset(store, 0, sizeof *store);
+    store->files = &files_system;
     memcpy(store->folder, config->run_dir, sizeof store->folder);
     memcpy(store->cluster, config->cluster, sizeof store->cluster);
     config_run_path(config, "rm.store", store->path);
     config_run_path(config, "rm.store.new", store->path_new);
 }
 
-static void put_u32(uint8_t *at, uint32_t value)
+static void put(uint8_t *at, uint64_t value, uint32_t size)
 {
-    for (uint32_t i = 0; i < 4; i++)
+    for (uint32_t i = 0; i < size; i++)
         at[i] = (uint8_t)(value >> 8u * i);
 }
 
-static uint32_t get_u32(const uint8_t *at)
+static uint64_t get(const uint8_t *at, uint32_t size)
 {
-    return (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
+    uint64_t value = 0;
+
+    for (uint32_t i = 0; i < size; i++)
+        value |= (uint64_t)at[i] << 8u * i;
+    return value;
 }
 
 /* Of the header before it and the state behind it. */
-static uint32_t checksum(const uint8_t *header, struct bytes state)
+static uint32_t checksum(const uint8_t *image, size_t size)
 {
-    return crc32c(crc32c(0, header, CRC_OFFSET), state.data, state.size);
-}
-
-/* ------------------------------------------------------------------ loading */
-
-/* Reads all of a file, but no more than one byte beyond what a sound one can have. */
-static enum error_code read_all(const struct store *store, int fd, struct buffer *out,
-                                struct error *error)
-{
-    for (;;) {
-        size_t room = FILE_BYTES_MAX + 1u - buffer_size(out);
-        ssize_t size;
-
-        if (room == 0)
-            return ERROR_NONE;
-        size = read(fd, buffer_reserve(out, room), room);
-        if (size == 0)
-            return ERROR_NONE;
-        if (size > 0)
-            buffer_commit(out, (size_t)size);
-        else if (errno != EINTR)
-            return error_system(error, "cannot read %s", store->path);
-    }
-}
-
-static enum error_code damaged(const struct store *store, struct error *error, const char *how)
-{
-    return error_set(
-        error, ERROR_CONFIG,
-        "%s is damaged: %s. Restore it from a copy, or move it away: the rm then needs "
-        "the report of every server before the first view",
-        store->path, how);
-}
-
-static enum error_code check_file(const struct store *store, struct bytes file, struct error *error)
-{
-    char cluster[NAME_SIZE];
-    struct bytes state;
-
-    if (!file.data || file.size < STORE_HEADER_SIZE)
-        return damaged(store, error, "it is shorter than its header");
-    if (memcmp(file.data, magic, sizeof magic) != 0)
-        return damaged(store, error, "it does not begin with HFRMSTOR");
-    if (get_u32(file.data + 8) != STORE_FORMAT)
-        return error_set(
-            error, ERROR_CONFIG,
-            "%s is of format %u, this rm reads format %u: use the release that wrote it",
-            store->path, get_u32(file.data + 8), STORE_FORMAT);
-    state = bytes_of(file.data + STORE_HEADER_SIZE, file.size - STORE_HEADER_SIZE);
-    if (get_u32(file.data + 12) != state.size)
-        return damaged(store, error, "its size is not the one that its header names");
-    if (get_u32(file.data + CRC_OFFSET) != checksum(file.data, state))
-        return damaged(store, error, "its checksum is wrong");
-    memcpy(cluster, file.data + 16, sizeof cluster);
-    cluster[NAME_SIZE - 1] = '\0';
-    if (strcmp(cluster, store->cluster) != 0)
-        return error_set(error, ERROR_CONFIG,
-                         "%s belongs to cluster %s, expected %s: give each cluster a run directory "
-                         "of its own",
-                         store->path, cluster, store->cluster);
-    return ERROR_NONE;
-}
-
-static enum error_code load_from(const struct store *store, int fd, struct buffer *out,
-                                 struct error *error)
-{
-    struct buffer file = { 0 };
-    enum error_code code = read_all(store, fd, &file, error);
-
-    if (code == ERROR_NONE)
-        code = check_file(store, buffer_bytes(&file), error);
-    if (code == ERROR_NONE) {
-        buffer_consume(&file, STORE_HEADER_SIZE);
-        buffer_append(out, buffer_head(&file), buffer_size(&file));
-    }
-    buffer_free(&file);
-    return code;
-}
-
-enum error_code store_load(const struct store *store, struct buffer *out, bool *found,
-                           struct error *error)
-{
-    int fd = open(store->path, O_RDONLY | O_CLOEXEC);
-    enum error_code code;
-
-    *found = false;
-    if (fd < 0)
-        return errno == ENOENT ? ERROR_NONE : error_system(error, "cannot open %s", store->path);
-    code = load_from(store, fd, out, error);
-    (void)close(fd);
-    *found = code == ERROR_NONE;
-    return code;
+    return crc32c(crc32c(0, image, CRC_OFFSET), image + STORE_HEADER_SIZE,
+                  size - STORE_HEADER_SIZE);
 }
 
 /* ------------------------------------------------------------------ saving */
 
-static enum error_code write_all(const struct store *store, int fd, const uint8_t *data,
-                                 size_t size, struct error *error)
+static void make_image(struct store *store, struct bytes state)
 {
-    while (size > 0) {
-        ssize_t written = write(fd, data, size);
+    uint8_t *image = store->image;
 
-        if (written < 0 && errno != EINTR)
-            return error_system(error, "cannot write %s", store->path_new);
-        if (written > 0) {
-            data += written;
-            size -= (size_t)written;
-        }
-    }
+    assert(state.size <= SAVED_BYTES_MAX);
+    store->size = STORE_HEADER_SIZE + (uint32_t)state.size;
+    memcpy(image, magic, sizeof magic);
+    put(image + FORMAT_OFFSET, STORE_FORMAT, 4);
+    put(image + SIZE_OFFSET, state.size, 4);
+    put(image + SEQUENCE_OFFSET, store->sequence, 8);
+    memcpy(image + CLUSTER_OFFSET, store->cluster, NAME_SIZE);
+    if (state.size)
+        memcpy(image + STORE_HEADER_SIZE, state.data, state.size);
+    put(image + CRC_OFFSET, checksum(image, store->size), 4);
+}
+
+/* Writes to the open file, makes that safe and closes it. */
+static enum error_code write_and_close(const struct store *store, int fd, const char *path,
+                                       struct iovec *vectors, size_t count, uint64_t offset,
+                                       struct error *error)
+{
+    enum error_code code = files_write(store->files, fd, path, vectors, count, offset, error);
+
+    if (code == ERROR_NONE)
+        code = files_sync(store->files, fd, path, error);
+    if (store->files->close(store->files->context, fd) != 0 && code == ERROR_NONE)
+        code = error_system(error, "cannot close %s", path);
+    return code;
+}
+
+/* The whole file, aside, so that there is either none or both slots have the state. */
+static enum error_code make_file(struct store *store, struct error *error)
+{
+    static const uint8_t zeros[STORE_SLOT_SIZE];
+    struct iovec image = { store->image, store->size };
+    struct iovec rest = { (void *)zeros, STORE_SLOT_SIZE - store->size };
+    struct iovec vectors[] = { image, rest, image, rest };
+    int fd;
+
+    if (files_open(store->files, store->path_new, O_WRONLY | O_CREAT | O_TRUNC, &fd, error) !=
+            ERROR_NONE ||
+        write_and_close(store, fd, store->path_new, vectors, 4, 0, error) != ERROR_NONE ||
+        files_rename(store->files, store->path_new, store->path, error) != ERROR_NONE)
+        return error->code;
+    store->slot = 0;
+    store->copied = true;
+    return files_sync_folder(store->files, store->folder, error);
+}
+
+/* Makes the file anew when somebody took it away. */
+static enum error_code write_slot(struct store *store, uint32_t slot, struct error *error)
+{
+    struct iovec vector = { store->image, store->size };
+    int fd;
+
+    if (files_open(store->files, store->path, O_WRONLY, &fd, error) != ERROR_NONE)
+        return errno == ENOENT ? make_file(store, error) : error->code;
+    return write_and_close(store, fd, store->path, &vector, 1, (uint64_t)slot * STORE_SLOT_SIZE,
+                           error);
+}
+
+enum error_code store_save(struct store *store, struct bytes state, struct error *error)
+{
+    store->sequence++;
+    make_image(store, state);
+    if (store->sequence == 1)
+        return make_file(store, error);
+    store->slot = 1 - store->slot;
+    store->copied = false;
+    return write_slot(store, store->slot, error);
+}
+
+enum error_code store_copy(struct store *store, struct error *error)
+{
+    if (store->sequence == 0 || store->copied)
+        return ERROR_NONE;
+    store->copied = true;
+    return write_slot(store, 1 - store->slot, error);
+}
+
+/* ------------------------------------------------------------------ loading */
+
+static enum error_code damaged(const struct store *store, uint32_t slot, struct error *error,
+                               const char *how)
+{
+    return error_set(
+        error, ERROR_CONFIG,
+        "%s is damaged: %s (at offset %u). Restore it from a copy, or move it away: the rm then "
+        "needs the report of every server before the first view",
+        store->path, how, slot * STORE_SLOT_SIZE);
+}
+
+static size_t image_size(const uint8_t *image)
+{
+    return STORE_HEADER_SIZE + get(image + SIZE_OFFSET, 4);
+}
+
+/* Reads what is in a slot: sound only if it is a state of this format. */
+static enum error_code read_slot(const struct store *store, int fd, uint32_t slot, uint8_t *image,
+                                 struct error *error)
+{
+    size_t size;
+
+    if (files_read(store->files, fd, store->path, image, STORE_SLOT_SIZE,
+                   (uint64_t)slot * STORE_SLOT_SIZE, &size, error) != ERROR_NONE)
+        return error->code;
+    if (size < STORE_HEADER_SIZE)
+        return damaged(store, slot, error, "it is shorter than its header");
+    if (memcmp(image, magic, sizeof magic) != 0)
+        return damaged(store, slot, error, "there is no HFRMSTOR");
+    if (get(image + FORMAT_OFFSET, 4) != STORE_FORMAT)
+        return error_set(
+            error, ERROR_CONFIG,
+            "%s is of format %u, this rm reads format %u: use the release that wrote it",
+            store->path, (uint32_t)get(image + FORMAT_OFFSET, 4), STORE_FORMAT);
+    if (image_size(image) > size)
+        return damaged(store, slot, error, "its size is not the one that its header names");
+    if (get(image + CRC_OFFSET, 4) != checksum(image, image_size(image)))
+        return damaged(store, slot, error, "its checksum is wrong");
+    if (get(image + SEQUENCE_OFFSET, 8) == 0)
+        return damaged(store, slot, error, "its sequence is 0");
     return ERROR_NONE;
 }
 
-static enum error_code write_new(const struct store *store, struct bytes state, struct error *error)
+static void take_image(struct store *store, uint32_t slot, const uint8_t *image)
 {
-    uint8_t header[STORE_HEADER_SIZE] = { 0 };
-    int fd = open(store->path_new, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    store->slot = slot;
+    store->size = (uint32_t)image_size(image);
+    store->sequence = get(image + SEQUENCE_OFFSET, 8);
+    memcpy(store->image, image, store->size);
+}
+
+/* Of the sound slots the one with the later state. *mended says what is wrong with another. */
+static enum error_code choose_slot(struct store *store, int fd, struct error *mended,
+                                   struct error *error)
+{
+    uint8_t image[STORE_SLOT_SIZE];
+    struct error wrong;
+
+    store->sequence = 0;
+    for (uint32_t slot = 0; slot < STORE_SLOTS; slot++) {
+        if (read_slot(store, fd, slot, image, &wrong) != ERROR_NONE)
+            *mended = mended->code == ERROR_NONE ? wrong : *mended;
+        else if (get(image + SEQUENCE_OFFSET, 8) > store->sequence)
+            take_image(store, slot, image);
+    }
+    if (store->sequence == 0)
+        *error = *mended;
+    return store->sequence == 0 ? error->code : ERROR_NONE;
+}
+
+static enum error_code check_cluster(const struct store *store, struct error *error)
+{
+    char cluster[NAME_SIZE];
+
+    memcpy(cluster, store->image + CLUSTER_OFFSET, sizeof cluster);
+    cluster[NAME_SIZE - 1] = '\0';
+    if (strcmp(cluster, store->cluster) == 0)
+        return ERROR_NONE;
+    return error_set(error, ERROR_CONFIG,
+                     "%s belongs to cluster %s, expected %s: give each cluster a run directory "
+                     "of its own",
+                     store->path, cluster, store->cluster);
+}
+
+enum error_code store_load(struct store *store, struct buffer *out, bool *found,
+                           struct error *mended, struct error *error)
+{
     enum error_code code;
+    int fd;
 
-    if (fd < 0)
-        return error_system(error, "cannot open %s", store->path_new);
-    memcpy(header, magic, sizeof magic);
-    put_u32(header + 8, STORE_FORMAT);
-    put_u32(header + 12, (uint32_t)state.size);
-    memcpy(header + 16, store->cluster, NAME_SIZE);
-    put_u32(header + CRC_OFFSET, checksum(header, state));
-    code = write_all(store, fd, header, sizeof header, error);
+    *found = false;
+    *mended = (struct error){ .code = ERROR_NONE };
+    if (files_open(store->files, store->path, O_RDONLY, &fd, error) != ERROR_NONE)
+        return errno == ENOENT ? ERROR_NONE : error->code;
+    code = choose_slot(store, fd, mended, error);
     if (code == ERROR_NONE)
-        code = write_all(store, fd, state.data, state.size, error);
-    if (code == ERROR_NONE && fdatasync(fd) != 0)
-        code = error_system(error, "cannot flush %s", store->path_new);
-    if (close(fd) != 0 && code == ERROR_NONE)
-        code = error_system(error, "cannot close %s", store->path_new);
-    return code;
-}
-
-static enum error_code flush_folder(const struct store *store, struct error *error)
-{
-    int fd = open(store->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    enum error_code code = ERROR_NONE;
-
-    if (fd < 0)
-        return error_system(error, "cannot open the folder %s", store->folder);
-    if (fsync(fd) != 0)
-        code = error_system(error, "cannot flush the folder %s", store->folder);
-    (void)close(fd);
-    return code;
-}
-
-enum error_code store_save(const struct store *store, struct bytes state, struct error *error)
-{
-    if (write_new(store, state, error) != ERROR_NONE)
+        code = check_cluster(store, error);
+    (void)store->files->close(store->files->context, fd);
+    /* What was read may have been in the system's memory only. */
+    store->copied = false;
+    if (code != ERROR_NONE || store_copy(store, error) != ERROR_NONE ||
+        files_sync_folder(store->files, store->folder, error) != ERROR_NONE)
         return error->code;
-    if (rename(store->path_new, store->path) != 0)
-        return error_system(error, "cannot rename %s to %s", store->path_new, store->path);
-    return flush_folder(store, error);
+    buffer_append(out, store->image + STORE_HEADER_SIZE, store->size - STORE_HEADER_SIZE);
+    *found = true;
+    return ERROR_NONE;
 }

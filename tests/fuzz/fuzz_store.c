@@ -64,13 +64,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct rm_options check = options;
     struct buffer state = { 0 };
     struct store store;
-    struct error error;
+    struct error mended, error;
     bool found = false;
 
     (void)snprintf(config.run_dir, sizeof config.run_dir, "%s", scratch_folder());
     scratch_file("rm.store", bytes_of(data, size), 0, bytes_of(NULL, 0));
     store_init(&store, &config);
-    if (store_load(&store, &state, &found, &error) != ERROR_NONE) {
+    if (store_load(&store, &state, &found, &mended, &error) != ERROR_NONE) {
         assert(error.text[0]);
     } else {
         assert(found);

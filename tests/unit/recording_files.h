@@ -351,7 +351,7 @@ static inline void image_store(struct image *image, const char *directory)
 {
     for (uint32_t i = 0; i < image->names.count; i++) {
         uint32_t node = image->names.list[i].node;
-        char path[160];
+        char path[512];
         FILE *file;
 
         (void)snprintf(path, sizeof path, "%s/%s", directory, image->names.list[i].name);

@@ -1,4 +1,4 @@
-/* The rm's store: it comes back as it was written, or it is refused. */
+/* The rm's store: the last state saved comes back, or all is refused. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,14 +15,14 @@
 
 #include "rm/saved.h"
 #include "rm/store.h"
+#include "tests/unit/recording_files.h"
 
-#define FILE_SIZE_MAX 4096u
+#define FILE_SIZE (STORE_SLOTS * STORE_SLOT_SIZE)
 
 struct fixture {
     struct config config;
     struct store store;
-    uint8_t file[FILE_SIZE_MAX]; /* what was saved */
-    size_t size;
+    uint8_t file[FILE_SIZE]; /* what was saved */
 };
 
 static int set_up(void **state)
@@ -29,10 +30,8 @@ static int set_up(void **state)
     struct fixture *f = memory_zeroed(1, sizeof *f);
 
     (void)snprintf(f->config.cluster, sizeof f->config.cluster, "three");
-    (void)snprintf(f->config.run_dir, sizeof f->config.run_dir, "/tmp/holdfast-store-XXXXXX");
+    folder_make(f->config.run_dir, sizeof f->config.run_dir);
     *state = f;
-    if (!mkdtemp(f->config.run_dir))
-        return -1;
     store_init(&f->store, &f->config);
     return 0;
 }
@@ -41,9 +40,7 @@ static int tear_down(void **state)
 {
     struct fixture *f = *state;
 
-    (void)unlink(f->store.path);
-    (void)unlink(f->store.path_new);
-    (void)rmdir(f->config.run_dir);
+    folder_remove(f->config.run_dir);
     free(f);
     return 0;
 }
@@ -57,27 +54,53 @@ static void write_file(const struct fixture *f, const uint8_t *data, size_t size
     assert_int_equal(fclose(file), 0);
 }
 
-static void save_something(struct fixture *f)
+static void save(struct fixture *f, const char *state)
 {
     struct error error;
     FILE *file;
 
-    assert_int_equal(store_save(&f->store, bytes_string("some state of the rm"), &error),
-                     ERROR_NONE);
+    assert_int_equal(store_save(&f->store, bytes_string(state), &error), ERROR_NONE);
     file = fopen(f->store.path, "rb");
     assert_non_null(file);
-    f->size = fread(f->file, 1, sizeof f->file, file);
+    assert_int_equal(fread(f->file, 1, sizeof f->file, file), sizeof f->file);
+    assert_int_equal(fgetc(file), EOF);
     assert_int_equal(fclose(file), 0);
-    assert_int_equal(f->size, STORE_HEADER_SIZE + 20);
 }
 
-static void expect_refused(const struct fixture *f, const char *words)
+static void copy(struct fixture *f)
+{
+    struct error error;
+
+    assert_int_equal(store_copy(&f->store, &error), ERROR_NONE);
+}
+
+/* As the next life of the rm does; "" is none. */
+static void expect(struct fixture *f, const char *state, bool mended)
 {
     struct buffer out = { 0 };
-    struct error error;
+    struct error wrong, error;
+    bool found = false;
+
+    store_init(&f->store, &f->config);
+    if (store_load(&f->store, &out, &found, &wrong, &error) != ERROR_NONE)
+        fail_msg("%s", error.text);
+    assert_int_equal(found, *state != 0);
+    assert_int_equal(buffer_size(&out), strlen(state));
+    assert_memory_equal(buffer_head(&out) ? buffer_head(&out) : (const uint8_t *)"", state,
+                        strlen(state));
+    assert_int_equal(wrong.code != ERROR_NONE, mended);
+    buffer_free(&out);
+}
+
+/* By name and with the reason, and the file stays as it is. */
+static void expect_refused(struct fixture *f, const char *words)
+{
+    struct buffer out = { 0 };
+    struct error wrong, error;
     bool found = true;
 
-    assert_int_not_equal(store_load(&f->store, &out, &found, &error), ERROR_NONE);
+    store_init(&f->store, &f->config);
+    assert_int_not_equal(store_load(&f->store, &out, &found, &wrong, &error), ERROR_NONE);
     assert_false(found);
     assert_int_equal(buffer_size(&out), 0);
     assert_non_null(strstr(error.text, f->store.path));
@@ -88,64 +111,122 @@ static void expect_refused(const struct fixture *f, const char *words)
 
 static void test_absent(void **state)
 {
-    struct fixture *f = *state;
-    struct buffer out = { 0 };
-    struct error error;
-    bool found = true;
-
-    assert_int_equal(store_load(&f->store, &out, &found, &error), ERROR_NONE);
-    assert_false(found);
+    expect(*state, "", false);
 }
 
 /* The second state replaces the first; what a crash left beside it is in nobody's way. */
 static void test_save_and_load(void **state)
 {
     struct fixture *f = *state;
-    struct buffer out = { 0 };
-    struct error error;
-    bool found = false;
     int fd = open(f->store.path_new, O_WRONLY | O_CREAT, 0600);
 
     assert_true(fd >= 0);
     assert_int_equal(write(fd, "torn", 4), 4);
     assert_int_equal(close(fd), 0);
-    assert_int_equal(store_save(&f->store, bytes_string("first, and longer"), &error), ERROR_NONE);
-    assert_int_equal(store_save(&f->store, bytes_string("second"), &error), ERROR_NONE);
-    assert_int_equal(store_load(&f->store, &out, &found, &error), ERROR_NONE);
-    assert_true(found);
-    assert_int_equal(buffer_size(&out), 6);
-    assert_memory_equal(buffer_head(&out), "second", 6);
+    save(f, "first, and longer");
     assert_int_equal(access(f->store.path_new, F_OK), -1);
-    buffer_free(&out);
+    expect(f, "first, and longer", false);
+    save(f, "second");
+    expect(f, "second", false);
+    save(f, "third");
+    save(f, "fourth");
+    copy(f);
+    copy(f);
+    save(f, "fifth");
+    expect(f, "fifth", false);
 }
 
-/* A bit flipped in any byte, and a file cut at any length, or with a byte too many. */
-static void test_damage(void **state)
+/* A bit flipped anywhere, in either slot, once both have the state: it is made good. */
+static void test_one_slot_damaged(void **state)
 {
     struct fixture *f = *state;
 
-    save_something(f);
-    for (size_t i = 0; i < f->size; i++) {
+    save(f, "some state of the rm");
+    for (uint32_t slot = 0; slot < STORE_SLOTS; slot++)
+        for (size_t i = 0; i < STORE_HEADER_SIZE + 20; i++) {
+            size_t at = (size_t)slot * STORE_SLOT_SIZE + i;
+
+            f->file[at] ^= (uint8_t)(1u << i % 8);
+            write_file(f, f->file, sizeof f->file);
+            expect(f, "some state of the rm", true);
+            expect(f, "some state of the rm", false);
+            f->file[at] ^= (uint8_t)(1u << i % 8);
+        }
+    for (size_t i = 0; i < STORE_HEADER_SIZE + 20; i++) {
+        write_file(f, f->file, STORE_SLOT_SIZE + i);
+        expect(f, "some state of the rm", true);
+    }
+}
+
+/* A place that cannot be read any more. */
+static ssize_t unreadable_pread(void *context, int fd, void *data, size_t size, off_t offset)
+{
+    (void)context;
+    if (offset > 0)
+        return files_system.pread(NULL, fd, data, size, offset);
+    errno = EIO;
+    return -1;
+}
+
+static void test_slot_not_to_be_read(void **state)
+{
+    struct fixture *f = *state;
+    struct files files = files_system;
+    struct buffer out = { 0 };
+    struct error wrong, error;
+    bool found;
+
+    save(f, "some state of the rm");
+    files.pread = unreadable_pread;
+    store_init(&f->store, &f->config);
+    f->store.files = &files;
+    assert_int_equal(store_load(&f->store, &out, &found, &wrong, &error), ERROR_NONE);
+    assert_int_equal(buffer_size(&out), 20);
+    assert_non_null(strstr(wrong.text, "at offset 0"));
+    buffer_free(&out);
+}
+
+/* The slot that was not written last is damaged before the state is copied to it. */
+static void test_older_slot_damaged(void **state)
+{
+    struct fixture *f = *state;
+
+    save(f, "first");
+    save(f, "second");
+    f->file[(1 - f->store.slot) * STORE_SLOT_SIZE + 20] ^= 4;
+    write_file(f, f->file, sizeof f->file);
+    expect(f, "second", true);
+}
+
+/* Both: nobody knows what was said, so nothing is. */
+static void test_both_slots_damaged(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t *other = f->file + STORE_SLOT_SIZE;
+
+    save(f, "some state of the rm");
+    other[STORE_HEADER_SIZE] ^= 1;
+    for (size_t i = 0; i < STORE_HEADER_SIZE + 20; i++) {
         f->file[i] ^= (uint8_t)(1u << i % 8);
-        write_file(f, f->file, f->size);
+        write_file(f, f->file, sizeof f->file);
         expect_refused(f, "");
         f->file[i] ^= (uint8_t)(1u << i % 8);
     }
-    for (size_t i = 0; i < f->size; i++) {
+    for (size_t i = 0; i < STORE_HEADER_SIZE + 20; i++) {
         write_file(f, f->file, i);
         expect_refused(f, "is damaged");
     }
-    write_file(f, f->file, f->size + 1);
-    expect_refused(f, "its size");
+    f->file[STORE_HEADER_SIZE] ^= 1;
+    write_file(f, f->file, sizeof f->file);
+    expect_refused(f, "its checksum is wrong (at offset 0)");
 }
 
 static void test_wrong_cluster(void **state)
 {
     struct fixture *f = *state;
 
-    save_something(f);
+    save(f, "some state of the rm");
     (void)snprintf(f->config.cluster, sizeof f->config.cluster, "four");
-    store_init(&f->store, &f->config);
     expect_refused(f, "belongs to cluster three, expected four");
 }
 
@@ -153,20 +234,22 @@ static void test_wrong_format(void **state)
 {
     struct fixture *f = *state;
 
-    save_something(f);
-    f->file[8] = 2;
-    write_file(f, f->file, f->size);
-    expect_refused(f, "is of format 2, this rm reads format 1");
+    save(f, "some state of the rm");
+    f->file[8] = f->file[STORE_SLOT_SIZE + 8] = 1;
+    write_file(f, f->file, 72);
+    expect_refused(f, "is of format 1, this rm reads format 2");
+    write_file(f, f->file, sizeof f->file);
+    expect_refused(f, "is of format 1, this rm reads format 2");
 }
 
-/* A huge file is not read to its end. */
+/* What follows the slots of a file is not read. */
 static void test_huge(void **state)
 {
     struct fixture *f = *state;
 
-    save_something(f);
+    save(f, "some state of the rm");
     assert_int_equal(truncate(f->store.path, 1 << 30), 0);
-    expect_refused(f, "its size");
+    expect(f, "some state of the rm", false);
 }
 
 static void test_cannot_save(void **state)
@@ -178,6 +261,101 @@ static void test_cannot_save(void **state)
     assert_int_equal(store_save(&f->store, bytes_string("x"), &error), ERROR_SYSTEM);
     assert_non_null(strstr(error.text, f->store.path_new));
     assert_int_equal(rmdir(f->store.path_new), 0);
+}
+
+/* Taken away under a running rm, it is made anew. */
+static void test_taken_away(void **state)
+{
+    struct fixture *f = *state;
+
+    save(f, "first");
+    save(f, "second");
+    assert_int_equal(unlink(f->store.path), 0);
+    save(f, "third");
+    expect(f, "third", false);
+}
+
+/* ------------------------------------------------------------------ the power goes */
+
+#define STATES     7u
+#define STATE_SIZE 1300u /* several sectors */
+
+struct life {
+    uint32_t begun[STATES + 1]; /* changes recorded when it was about to be saved */
+    uint32_t safe[STATES + 1];  /* and when that was done */
+};
+
+/* State 0 is that there is none. */
+static const char *state_text(uint32_t number)
+{
+    static char text[STATE_SIZE];
+
+    memset(text, 0, sizeof text);
+    if (number)
+        memset(text, 'a' + (int)number, sizeof text - 1 - number);
+    return text;
+}
+
+/* Some are copied before the next is saved, and some are not. */
+static void live(struct fixture *f, struct recording *recording, struct life *life)
+{
+    f->store.files = &recording->files;
+    for (uint32_t i = 1; i <= STATES; i++) {
+        life->begun[i] = recording->count;
+        save(f, state_text(i));
+        life->safe[i] = recording->count;
+        if (i == 2 || i == 5)
+            copy(f);
+    }
+}
+
+static bool may_be_found(const struct life *life, uint32_t number, uint32_t cut)
+{
+    bool begun = number == 0 || life->begun[number] < cut;
+
+    return begun && (number == STATES || life->safe[number + 1] > cut);
+}
+
+/* What is found is the last state that was safe, or the one that was about to be. */
+static void expect_after_cut(struct fixture *f, const struct life *life, uint32_t cut)
+{
+    struct buffer out = { 0 };
+    struct error wrong, error;
+    bool found, good = false;
+
+    store_init(&f->store, &f->config);
+    if (store_load(&f->store, &out, &found, &wrong, &error) != ERROR_NONE)
+        fail_msg("cut at change %u: %s", cut, error.text);
+    buffer_append(&out, "", 1);
+    for (uint32_t i = 0; i <= STATES; i++)
+        good = good || (may_be_found(life, i, cut) &&
+                        strcmp((const char *)buffer_head(&out), state_text(i)) == 0);
+    if (!good)
+        fail_msg("cut at change %u: found a state of %zu '%c'", cut, buffer_size(&out) - 1,
+                 (char)*buffer_head(&out));
+    buffer_free(&out);
+}
+
+/* At any change, with what was not synced lost, there, or torn. */
+static void test_power_cut(void **state)
+{
+    struct fixture *f = *state;
+    static struct image image;
+    struct recording recording;
+    struct life life = { 0 };
+
+    recording_init(&recording);
+    live(f, &recording, &life);
+    for (uint32_t cut = 0; cut <= recording.count; cut++)
+        for (uint32_t run = 0; run < 100; run++) {
+            struct random chance = random_seeded(cut * 100u + run);
+
+            (void)folder_empty(f->config.run_dir);
+            image_make(&image, &recording, cut, run % SURVIVAL_COUNT, &chance);
+            image_store(&image, f->config.run_dir);
+            expect_after_cut(f, &life, cut);
+        }
+    recording_free(&recording);
 }
 
 /* ------------------------------------------------------------------ what is in it */
@@ -315,11 +493,16 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_absent, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_save_and_load, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_damage, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_one_slot_damaged, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_slot_not_to_be_read, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_older_slot_damaged, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_both_slots_damaged, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_wrong_cluster, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_wrong_format, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_huge, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_cannot_save, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_taken_away, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_power_cut, set_up, tear_down),
         cmocka_unit_test(test_blob),
         cmocka_unit_test(test_changed_config_rules),
         cmocka_unit_test(test_changed_servers),
