@@ -5,7 +5,9 @@
 
 #include "server/server_state.h"
 
-#define FEEDS_PER_TURN 4u /* appends to one server in one turn */
+#define FEEDS_PER_TURN   4u       /* appends to one server in one turn */
+#define WALL_SLOWER      16u      /* by such a part time passes slower while clocks are behind it */
+#define WALL_STEP_US_MAX 1000000u /* more between two turns is a clock that was set */
 
 struct server *server_new(const struct server_options *options, struct instant now)
 {
@@ -221,9 +223,23 @@ void server_check(const struct server *s)
         assert(machine_index(s->machine) == s->replica.executed_index);
 }
 
+/* What entries tell the service of the time never goes back, and never stands still either: a clock
+ * that is behind it, as it was set back or is another machine's, makes it a little slower, until it
+ * has caught up. */
 void server_wall(struct server *s, uint64_t wall_us)
 {
-    s->wall_us = wall_us;
+    uint64_t passed =
+        s->wall_heard_us && wall_us > s->wall_heard_us ? wall_us - s->wall_heard_us : 0;
+
+    if (passed > WALL_STEP_US_MAX)
+        passed = WALL_STEP_US_MAX;
+    s->wall_heard_us = wall_us;
+    if (s->wall_us < s->entry_time_us)
+        s->wall_us = s->entry_time_us;
+    if (wall_us >= s->wall_us)
+        s->wall_us = wall_us;
+    else
+        s->wall_us += passed - passed / WALL_SLOWER;
 }
 
 void server_clients_set(struct server *s, uint32_t clients)

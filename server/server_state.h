@@ -35,7 +35,8 @@ struct server {
     struct instant progress_told;   /* to the rm; zero: not yet over its present link */
     enum phase progress_told_phase; /* what it was told then */
 
-    uint64_t wall_us;                        /* the wall clock, as last heard */
+    uint64_t wall_us;                        /* the time for entries; never goes back */
+    uint64_t wall_heard_us;                  /* the wall clock, as last heard */
     uint64_t entry_time_us;                  /* of the last entry */
     uint64_t stream_write[STREAM_COUNT];     /* index of the last write of a stream */
     struct buffer forwards;                  /* requests for the primary, since the last turn */

@@ -332,6 +332,27 @@ static void test_truncated_is_not_unexecuted(void **state)
     assert_memory_equal(f->replies[1], "8 not executed TRYAGAIN", 23);
 }
 
+/* A wall clock that is set back, or another machine's that is behind: time for the service goes on
+ * from where it was, a little slower, until the clock has caught up. */
+static void test_clock_set_back(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t start = 1000000000000, at;
+
+    server_wall(f->server, start);
+    f->server->entry_time_us = start + 3600000000;
+    for (uint32_t s = 1; s <= 16; s++)
+        server_wall(f->server, start + s * 1000000);
+    at = f->server->wall_us;
+    assert_int_equal(at, start + 3600000000 + 15 * 1000000);
+    server_wall(f->server, start - 7200000000);
+    assert_int_equal(f->server->wall_us, at);
+    server_wall(f->server, start - 7200000000 + 1600);
+    assert_int_equal(f->server->wall_us, at + 1500);
+    server_wall(f->server, at + 5000000);
+    assert_int_equal(f->server->wall_us, at + 5000000);
+}
+
 /* Large entries that are committed all at once are executed in pieces: others have their turn. */
 static void test_execution_in_pieces(void **state)
 {
@@ -471,6 +492,7 @@ int main(void)
         STORY(test_execution_by_time),
         STORY(test_no_checkpoint_before_execution),
         STORY(test_round_overtaken),
+        STORY(test_clock_set_back),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
