@@ -222,6 +222,17 @@ static node_id elect(const struct view *v, struct instant now, struct plan *plan
     return NODE_NONE;
 }
 
+void plan_say_lacking(const struct view *v, uint32_t set, char waits[VIEW_TEXT_SIZE])
+{
+    char names[ROSTER_NAMES_SIZE];
+
+    (void)snprintf(waits, VIEW_TEXT_SIZE,
+                   "the stored views are %s: the next one waits for an intact report of: %s; "
+                   "`holdfast recover --accept-loss` goes on without",
+                   saved_current(v->saved) ? "older than the cluster's" : "lost",
+                   roster_names(set, names));
+}
+
 /* Without stored views nobody can say who acknowledged what: every server must report, and none may
  * lack anything; or all are empty, and nothing ever was acknowledged. */
 static node_id elect_of_all(const struct view *v, struct plan *plan, char waits[VIEW_TEXT_SIZE])
@@ -246,11 +257,7 @@ static node_id elect_of_all(const struct view *v, struct plan *plan, char waits[
         (void)snprintf(waits, VIEW_TEXT_SIZE, "view %llu waits for a report of: %s",
                        (unsigned long long)v->number, roster_names(all & ~sound, names));
     else
-        (void)snprintf(waits, VIEW_TEXT_SIZE,
-                       "the stored views are %s: the next one waits for an intact report of: %s; "
-                       "`holdfast recover --accept-loss` goes on without",
-                       saved_current(v->saved) ? "older than the cluster's" : "lost",
-                       roster_names(all & ~sound, names));
+        plan_say_lacking(v, all & ~sound, waits);
     return NODE_NONE;
 }
 

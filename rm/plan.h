@@ -27,6 +27,9 @@ enum plan_rule plan_rule(const struct view *v);
 /* The stored views are older than what the servers report: they cannot be relied upon. */
 bool plan_store_outdated(const struct view *v);
 
+/* Says that without stored views to go by these would have to be intact. */
+void plan_say_lacking(const struct view *v, uint32_t set, char waits[VIEW_TEXT_SIZE]);
+
 /* A joiner that may be taken in now. */
 bool plan_joiner_ready(const struct view *v, struct instant now, node_id server);
 

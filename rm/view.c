@@ -224,24 +224,41 @@ static bool wants_improvement(const struct view *v, struct instant now, char rea
     return true;
 }
 
-/* Without stored views to go by, nobody is fenced before all servers are there: those that serve a
- * view of which we know nothing may go on meanwhile. */
-static bool all_servers_are_here(struct view *v, struct instant now, struct effects *out)
+/* Without stored views to go by, nobody is fenced before all servers are there and can say what
+ * they acknowledged: those that serve a view of which we know nothing may go on meanwhile, and
+ * would stand still for as long as one cannot. */
+static uint32_t servers_missing(const struct view *v, bool *lacking)
 {
-    char names[ROSTER_NAMES_SIZE], waits[VIEW_TEXT_SIZE];
-    uint32_t missing = 0;
+    uint32_t missing = 0, unsound = 0;
+    bool empty = true;
 
     for (uint32_t i = 0; i < v->options.server_count; i++) {
         const struct roster_server *s = &v->roster->server[i];
 
         if (!s->linked || !s->state_known || s->listed != s->link_incarnation)
             missing |= 1u << i;
+        else if (!s->state.intact)
+            unsound |= 1u << i;
+        if (s->state_known && (s->state.journal_view || s->state.journal_index))
+            empty = false;
     }
     /* One that was ordered to stop may be on its way out: a view of it would wait for the dead. */
     missing |= v->leaving | v->saved->stopped;
+    *lacking = !missing && !empty && unsound;
+    return *lacking ? unsound : missing;
+}
+
+static bool all_servers_are_here(struct view *v, struct instant now, struct effects *out)
+{
+    char names[ROSTER_NAMES_SIZE], waits[VIEW_TEXT_SIZE];
+    bool lacking;
+    uint32_t missing = servers_missing(v, &lacking);
+
     if (!missing)
         return true;
-    if (plan_store_outdated(v))
+    if (lacking)
+        plan_say_lacking(v, missing, waits);
+    else if (plan_store_outdated(v))
         (void)snprintf(
             waits, sizeof waits,
             "the stored views end at %llu, but view %llu exists: the store is an old one; "
@@ -797,6 +814,27 @@ static void keep_target(struct view *v, struct effects *out)
     v->target = NODE_NONE;
 }
 
+/* The store proved to be an old one after servers were fenced by it: they did not promise, as they
+ * are in a later view, and serve it. That is not ended before all are here. */
+static void stand_back(struct view *v, struct effects *out)
+{
+    v->fencing = false;
+    v->enough_at = INSTANT_NEVER;
+    v->fence_again = INSTANT_NEVER;
+    effects_note_at(out, NOTE_WARN, "fence %llu is taken back: view %llu exists",
+                    (unsigned long long)v->number, (unsigned long long)v->roster->view_max);
+}
+
+/* Somebody knows a number above that of the change under way. */
+static void go_above(struct view *v, struct instant now, struct effects *out)
+{
+    if (v->roster->view_max >= v->number && plan_rule(v) == PLAN_ALL_SERVERS &&
+        !all_servers_are_here(v, now, out))
+        stand_back(v, out);
+    else
+        begin_change(v, now, "a higher number was promised", out);
+}
+
 /* Does what follows from all that is known now. A new view may call for another at once, a number
  * that turned out to be promised already for a new round. */
 static void go_on(struct view *v, struct instant now, struct effects *out)
@@ -806,7 +844,7 @@ static void go_on(struct view *v, struct instant now, struct effects *out)
     decide_accusation(v, now);
     keep_target(v, out);
     if (v->fencing && (v->roster->promised_max > v->number || v->roster->view_max >= v->number))
-        begin_change(v, now, "a higher number was promised", out);
+        go_above(v, now, out);
     else if (!v->fencing && needs_change(v, now, reason, out))
         begin_change(v, now, reason, out);
     if (v->fencing && instant_reached(now, v->fence_again))
@@ -906,6 +944,12 @@ const char *view_can_leave(const struct view *v, node_id server, struct effects 
     const struct message_view *current = current_of(v);
     uint32_t i = node_index(server);
 
+    if (plan_rule(v) == PLAN_ALL_SERVERS &&
+        (v->roster->view_max || (v->roster->server[i].listed && !v->roster->server[i].state_known)))
+        return effects_text(out,
+                            "the stored views are %s: nobody can say who can be spared before "
+                            "there is a new one",
+                            current ? "older than the cluster's" : "lost");
     if (!current || !in(current->members.set, i) || can_be_without(v, 1u << i))
         return NULL;
     return effects_text(out,

@@ -1068,6 +1068,10 @@ static void forgive_pause(struct replica *r, struct instant now)
 void replica_tick(struct replica *r, struct instant now, struct effects *out)
 {
     forgive_pause(r, now);
+    if ((r->role == ROLE_PRIMARY || r->role == ROLE_BACKUP) && adopted(r)) {
+        r->intact = true;
+        r->cut = false;
+    }
     if (r->options.persistent && r->last_index > r->persist_asked) {
         r->persist_asked = r->last_index;
         effects_add(out, EFFECT_PERSIST)->reference = r->last_index;

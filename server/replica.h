@@ -64,7 +64,9 @@ struct replica_mark {
 struct replica {
     struct replica_options options;
     struct instant started;
-    bool intact; /* recovered from disk, lacking nothing that it acknowledged in earlier lives */
+    bool intact; /* lacks nothing that it acknowledged in any life: recovered so from disk, or it
+                    holds the beginning of a view that has this life as a member, which was elected
+                    without it */
     bool cut; /* intact, but maybe for the last group, which the power took or a bit that flipped */
     struct lives lives; /* of this server, of whose acknowledgements the journal lacks none */
     bool full;          /* the disk is: it acknowledges nothing, and asks to be left out */

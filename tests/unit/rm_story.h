@@ -227,9 +227,10 @@ static inline void states(struct story *f, uint64_t ms, node_id server, uint64_t
                               .state = { .incarnation = incarnation,
                                          .view = view,
                                          .promised = promised,
+                                         .intact = view > 0,
                                          .journal_view = view,
-                                         .journal_index = 5,
-                                         .commit_index = 4 } });
+                                         .journal_index = view ? 5 : 0,
+                                         .commit_index = view ? 4 : 0 } });
 }
 
 /* Answers the fence: the view and index of its last entry. */

@@ -152,6 +152,36 @@ static void test_primary_begins(void **state)
     assert_true(said(f, "feed s3"));
 }
 
+/* A server that was empty is intact once it holds the beginning of a view that it is a member of:
+ * others had what its earlier lives acknowledged. Not as a joiner, and not any more when it begins
+ * its journal anew. */
+static void test_intact_as_member(void **state)
+{
+    struct fixture *f = *state;
+
+    link_up(f, NODE_RM, 1);
+    link_up(f, s2, 22);
+    hear(f, NODE_RM, view(1, s2, 2, 6));
+    hear(f, s2, append(f, 1, 0, 1, 3, 1, 0));
+    tick(f, 1);
+    assert_false(f->replica.intact);
+    hear(f, NODE_RM, view(2, s2, 2, 7));
+    tick(f, 1);
+    assert_false(f->replica.intact);
+    hear(f, s2, append(f, 2, 1, 4, 4, 2, 0));
+    tick(f, 1);
+    assert_true(f->replica.intact);
+    hear(f, NODE_RM, view(3, s2, 2, 6));
+    hear(
+        f, s2,
+        (struct message){
+            .type = MESSAGE_APPEND,
+            .append = {
+                .view = 3, .prev_index = 90, .prev_view = 3, .stamp = f->now.ns, .reset = true } });
+    tick(f, 1);
+    assert_false(f->replica.intact);
+}
+
 /* With acks = all, an entry is committed when the last member holds it. */
 static void test_commit_needs_all(void **state)
 {
@@ -843,6 +873,7 @@ int main(void)
         STORY(test_leads_without_a_state),
         STORY(test_chain_cannot_feed),
         STORY(test_where_journals_part),
+        STORY(test_intact_as_member),
     };
 
     return cmocka_run_group_tests_name("replica", tests, NULL, NULL);

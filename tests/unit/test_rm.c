@@ -100,6 +100,25 @@ static void test_switchover(void **state)
     story(f, "answer 78 done: s2 is primary of view 2\n");
 }
 
+/* Without its store the rm knows of no view: it cannot say that the others could do without it. */
+static void test_restart_without_store(void **state)
+{
+    struct story *f = *state;
+
+    f->whole = true;
+    begin(f, 0);
+    gfd_link(f, 0);
+    gfd_lists(f, 0);
+    gfd_adds(f, 10, S1, 11);
+    commands(f, 11, COMMAND_RESTART, S1, 1);
+    links(f, 12, S1, 11);
+    states(f, 12, S1, 9, 9);
+    forget(f);
+    commands(f, 13, COMMAND_RESTART, S1, 2);
+    story(f, "answer 2 refused: the stored views are lost: nobody can say who can be spared before "
+             "there is a new one\n");
+}
+
 static void test_switchover_refusals(void **state)
 {
     struct story *f = *state;
@@ -434,6 +453,7 @@ int main(void)
         STORY(test_unknown_command),
         STORY(test_events),
         STORY(test_old_events_are_dropped),
+        STORY(test_restart_without_store),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

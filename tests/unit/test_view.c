@@ -787,6 +787,50 @@ static void test_old_store(void **state)
     assert_int_equal(f->rm.saved.view_count, 1);
 }
 
+/* Fenced by an old store before anybody could say that it is one: those that serve a later view do
+ * not promise, and are left to serve it until all are here. */
+static void test_old_store_stands_back(void **state)
+{
+    struct story *f = *state;
+
+    serve(f, 5000);
+    gfd_link(f, 5000);
+    gfd_lists(f, 5000);
+    gfd_deletes(f, 5001, S1, true);
+    unlinks(f, 5001, S1);
+    forget(f);
+    states(f, 5002, S2, 9, 9);
+    story(f, "fence 2 is taken back: view 9 exists\n");
+    assert_false(f->rm.view.fencing);
+    tick(f, 5100);
+    story(f, "the stored views end at 1, but view 9 exists: the store is an old one; waits for s1; "
+             "`holdfast recover --accept-loss` goes on without\n");
+}
+
+/* The store is lost while the cluster serves, and one of its servers has not caught up: nobody is
+ * fenced, as the next view could not be made. */
+static void test_lost_store_fences_nobody(void **state)
+{
+    struct story *f = *state;
+
+    begin(f, 0);
+    gfd_link(f, 0);
+    for (uint32_t i = 0; i < 3; i++) {
+        gfd_adds(f, 1000, NODE_SERVER(i), life(NODE_SERVER(i), 1));
+        links(f, 1000, NODE_SERVER(i), life(NODE_SERVER(i), 1));
+        if (i < 2)
+            states(f, 1000, NODE_SERVER(i), 9, 9);
+    }
+    forget(f);
+    deliver(f, 1001, S3,
+            (struct message){ .type = MESSAGE_STATE,
+                              .state = { .incarnation = 31, .view = 9, .promised = 9 } });
+    story(f, "the stored views are lost: the next one waits for an intact report of: s3; "
+             "`holdfast recover --accept-loss` goes on without\n");
+    states(f, 1002, S3, 9, 9);
+    story(f, "[fence 10: s1 s2 s3]\nfence 10 sent to s1, s2, s3 (no view yet)\n");
+}
+
 /* The gfd restarts and lists only who has registered: absence is no death for grace_ms. */
 static void test_gfd_restart(void **state)
 {
@@ -978,6 +1022,8 @@ int main(void)
         STORY(test_donations_in_turn),
         STORY(test_donor_for_member),
         STORY(test_nonsense),
+        STORY(test_old_store_stands_back),
+        STORY(test_lost_store_fences_nobody),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
