@@ -21,7 +21,7 @@ static bool same_view(const struct message_view *a, const struct message_view *b
 }
 
 /* Whoever speaks of a view speaks of the same one: its number is given once. */
-static void check_view_content(struct process *p, const struct message_view *view)
+void check_view_content(struct process *p, const struct message_view *view)
 {
     struct checks *k = &p->sim->checks;
 
@@ -282,11 +282,8 @@ static bool just_died(struct sim *sim, const struct message_view *view)
 
 void checks_stored(struct sim *sim)
 {
-    struct process *rm = sim_process(sim, NODE_RM);
     const struct message_view *current = saved_current(&sim->saved);
 
-    for (uint32_t i = 0; i < sim->saved.view_count; i++)
-        check_view_content(rm, &sim->saved.views[i]);
     if (!current)
         return;
     if (current->number < sim->checks.stored_number)

@@ -10,6 +10,7 @@
 #define MILLISECOND_NS     UINT64_C(1000000)
 #define SIGNAL_TERMINATE   15u
 #define SIGNAL_KILL        9u
+#define BACKUP_ONE_IN      4u  /* stores of the rm */
 #define SPAWN_FAILS_ONE_IN 50u /* while there are faults */
 
 static void local_give(struct process *p, const struct message *message)
@@ -53,10 +54,13 @@ static void server_open(struct process *p)
         .turn_us = turn_us,
         .context = p,
     };
+    enum disk_outcome outcome = DISK_READ;
 
     p->server = server_new(&options, process_clock(p));
-    if (p->disk && !disk_recover(p)) {
-        sim_trace(p->sim, p->node, "has a journal without the state before it: begins anew");
+    if (p->disk)
+        outcome = disk_recover(p);
+    if (outcome == DISK_USELESS) {
+        sim_trace(p->sim, p->node, "begins anew, and joins from its peers");
         server_free(p->server);
         p->server = server_new(&options, process_clock(p));
         disk_discard(p);
@@ -64,6 +68,10 @@ static void server_open(struct process *p)
     p->core = server_core(p->server);
     p->compared = p->state_index = 0;
     p->status = (struct server_status){ 0 };
+    if (outcome == DISK_UNREADABLE) {
+        sim_trace(p->sim, p->node, "ends itself: its disk cannot be read");
+        process_end(p, 0, 1);
+    }
 }
 
 static void spawned_tell(struct process *lfd, const struct process *server, bool adopted)
@@ -246,24 +254,57 @@ static void signal_send(struct process *server, uint32_t number)
         sim_after(sim, sim_between(sim, 10, 100) * 1000, killed, server, server->life);
 }
 
+/* Someone may have made a copy of what it stored, and put it back much later. */
+static void back_up(struct process *rm)
+{
+    if (sim_chance(rm->sim, BACKUP_ONE_IN) != 0)
+        return;
+    buffer_clear(&rm->store_before, SIZE_MAX);
+    buffer_append(&rm->store_before, buffer_head(&rm->stored), buffer_size(&rm->stored));
+}
+
 static void store(struct process *rm, struct bytes data)
 {
     struct sim *sim = rm->sim;
     struct rm_options options = { 0 };
+    const struct message_view *current;
+    struct saved saved;
     struct error error;
 
     rm_options_set(&options, &sim->config);
-    saved_init(&sim->saved, &options.policy, options.server_count);
+    if (rm->stored_any)
+        back_up(rm);
     buffer_clear(&rm->stored, SIZE_MAX);
     buffer_append(&rm->stored, data.data, data.size);
     rm->stored_any = true;
-    if (saved_load(&sim->saved, buffer_bytes(&rm->stored), &error) != ERROR_NONE) {
+    saved_init(&saved, &options.policy, options.server_count);
+    if (saved_load(&saved, buffer_bytes(&rm->stored), &error) != ERROR_NONE) {
         sim_fail(sim, "the rm stores what it cannot load: %s", error.text);
         return;
     }
-    sim->saved_any = true;
     rm_stored(rm->rm, process_wall_us(rm));
+    for (uint32_t i = 0; i < saved.view_count; i++)
+        check_view_content(rm, &saved.views[i]);
+    /* What is stored of an old store (an order to stop, say) is as old as that. */
+    current = saved_current(&saved);
+    if (sim->store_bad && (!current || current->number <= sim->checks.stored_number) &&
+        sim->saved_any)
+        return;
+    sim->saved = saved;
+    sim->saved_any = true;
+    sim->store_bad = false;
     checks_stored(sim);
+}
+
+/* Its store is as it was, or gone. What the cluster has agreed on is another matter: *sim->saved
+ * stays. */
+void edge_store_replace(struct process *rm, bool lost)
+{
+    buffer_clear(&rm->stored, SIZE_MAX);
+    rm->stored_any = !lost;
+    rm->sim->store_bad = true;
+    if (!lost)
+        buffer_append(&rm->stored, buffer_head(&rm->store_before), buffer_size(&rm->store_before));
 }
 
 void edge_perform(struct process *p, const struct effect *effect)
@@ -327,7 +368,11 @@ void edge_exited(struct process *p, uint8_t signal, uint8_t status)
     struct exit_note *note;
 
     if (!node_is_server(p->node)) {
-        sim_after(sim, sim_between(sim, 5, 300) * MILLISECOND_NS, launch, p, p->life);
+        uint64_t wait = sim_between(sim, 5, 300) * MILLISECOND_NS;
+
+        if (p->down_until_ns > sim->now_ns)
+            wait += p->down_until_ns - sim->now_ns;
+        sim_after(sim, wait, launch, p, p->life);
         return;
     }
     lfd = lfd_of(p);

@@ -17,21 +17,26 @@ static bool unharmed(const struct process *p, uint64_t incarnation)
            p->paused_until_ns <= p->sim->now_ns;
 }
 
-/* Whether a life's journal is still to be had: in memory it dies with it, a disk outlives it. */
+/* Whether a life's journal is still to be had: in memory it dies with it, a disk outlives it when
+ * it is complete and was not harmed since. */
 static bool remembered(struct sim *sim, node_id server, uint64_t incarnation)
 {
     const struct process *p = sim_process(sim, server);
 
-    return sim->options.disk ? incarnation > p->disk_lost : unharmed(p, incarnation);
+    if (!sim->options.disk)
+        return unharmed(p, incarnation);
+    return incarnation > p->disk_lost &&
+           (disk_remembers(p, incarnation) ||
+            (p->state == PROCESS_RUNNING && p->incarnation == incarnation));
 }
 
-/* Members of a view whose journals are to be had, without one server. */
-static uint32_t members_unharmed(struct sim *sim, const struct message_view *view, node_id without)
+/* Members of a view whose journals are to be had, without some servers. */
+static uint32_t members_unharmed(struct sim *sim, const struct message_view *view, uint32_t without)
 {
     uint32_t count = 0;
 
     for (uint32_t s = 0; s < sim->options.servers; s++)
-        if ((view->members.set >> s & 1u) && NODE_SERVER(s) != without &&
+        if (((view->members.set & ~without) >> s & 1u) &&
             remembered(sim, NODE_SERVER(s), view->members.incarnation[s]))
             count++;
     return count;
@@ -39,27 +44,43 @@ static uint32_t members_unharmed(struct sim *sim, const struct message_view *vie
 
 bool faults_doom_view(struct sim *sim, const struct message_view *view)
 {
-    return members_unharmed(sim, view, NODE_NONE) < members_count(&view->members) - view->acks + 1;
+    return members_unharmed(sim, view, 0) < members_count(&view->members) - view->acks + 1;
 }
 
-bool sim_can_spare(struct sim *sim, node_id server)
+bool faults_can_lose(struct sim *sim, uint32_t set)
 {
-    return sim->options.disk || sim_can_lose(sim, server);
+    /* Without its store the rm needs to hear from everybody. */
+    if (sim->store_bad && set)
+        return false;
+    for (uint32_t i = 0; i < sim->saved.view_count && sim->saved_any; i++) {
+        const struct message_view *view = &sim->saved.views[i];
+        bool concerned = false;
+
+        for (uint32_t s = 0; s < sim->options.servers; s++)
+            if ((view->members.set & set) >> s & 1u)
+                concerned |=
+                    sim->options.disk || members_has(&view->members, NODE_SERVER(s),
+                                                     sim_process(sim, NODE_SERVER(s))->incarnation);
+        if (concerned &&
+            members_unharmed(sim, view, set) < members_count(&view->members) - view->acks + 1)
+            return false;
+    }
+    return true;
 }
 
 bool sim_can_lose(struct sim *sim, node_id server)
 {
-    for (uint32_t i = 0; i < sim->saved.view_count && sim->saved_any; i++) {
-        const struct message_view *view = &sim->saved.views[i];
-        uint32_t count = members_unharmed(sim, view, server);
+    return faults_can_lose(sim, 1u << node_index(server));
+}
 
-        if ((view->members.set >> node_index(server) & 1u) &&
-            (sim->options.disk ||
-             members_has(&view->members, server, sim_process(sim, server)->incarnation)) &&
-            count < members_count(&view->members) - view->acks + 1)
-            return false;
-    }
-    return true;
+/* A disk gives it all back to the next life, unless there is damage that nobody knows of yet. */
+bool sim_can_spare(struct sim *sim, node_id server)
+{
+    const struct process *p = sim_process(sim, server);
+
+    return (sim->options.disk && disk_remembers(p, p->incarnation) &&
+            p->incarnation > p->disk_lost) ||
+           sim_can_lose(sim, server);
 }
 
 static node_id any_server(struct sim *sim)
@@ -165,8 +186,7 @@ static void lose_disk(struct sim *sim, node_id server)
 {
     if (!sim->options.disk || !sim_can_lose(sim, server))
         return;
-    sim_crash(sim, server);
-    disk_lose(sim_process(sim, server));
+    sim_lose_disk(sim, server);
 }
 
 static void fault_do(struct sim *sim, enum fault_kind kind)
@@ -205,11 +225,12 @@ static void fault_do(struct sim *sim, enum fault_kind kind)
         break;
     case FAULT_HEAL: sim_heal(sim); break;
     case FAULT_CRASH_ALL:
-        for (uint32_t i = 0; sim->options.disk && i < sim->options.servers; i++)
-            sim_crash(sim, NODE_SERVER(i));
+        for (uint32_t i = 0; i < sim->options.servers; i++)
+            if (sim->options.disk && sim_can_spare(sim, NODE_SERVER(i)))
+                sim_crash(sim, NODE_SERVER(i));
         break;
     case FAULT_LOSE_DISK: lose_disk(sim, any_server(sim)); break;
-    case FAULT_COUNT: break;
+    default: hardware_fault(sim, kind); break;
     }
 }
 

@@ -24,7 +24,28 @@
     X(STYLE, 1)                                                       \
     X(HEAL, 4)                                                        \
     X(CRASH_ALL, 1) /* all servers at once; with disks only */        \
-    X(LOSE_DISK, 3) /* of one server, if the others have it all */
+    X(LOSE_DISK, 3) /* of one server, if the others have it all */    \
+    HARDWARE_FAULTS(X)
+
+/* Those of hardware.c: of disks, of power, and of several processes. */
+#define HARDWARE_FAULTS(X)                                                         \
+    X(DAMAGE_RECORD, 3) /* damage, power and amnesia: if the others have it all */ \
+    X(DAMAGE_CHECKPOINT, 3)                                                        \
+    X(DAMAGE_CHECKPOINTS, 1)                                                       \
+    X(DAMAGE_LIFE, 1)                                                              \
+    X(DISK_FULL, 2)                                                                \
+    X(DISK_SLOW, 2)                                                                \
+    X(DISK_STALLED, 2)                                                             \
+    X(DISK_FAILS, 3) /* a write, a sync, or reading at the next start */           \
+    X(POWER_HOST, 2) /* of a host, or of everything */                             \
+    X(POWER_ALL, 1)                                                                \
+    X(CRASH_ROW, 3)      /* several processes one after the other */               \
+    X(CRASH_RM_TWICE, 2) /* again as soon as it is back */                         \
+    X(CRASH_CLUSTER, 1)  /* every process at once; they come back in some order */ \
+    X(OLD_STORE, 1)      /* the rm comes back with what it stored earlier */       \
+    X(LOSE_STORE, 1)     /* or with nothing */                                     \
+    X(SLOW_SERVER, 3)    /* its turns take up to as long as the patience */        \
+    X(WALL_JUMP, 2)      /* the wall clock of a host */
 
 enum fault_kind {
 #define X(name, weight) FAULT_##name,
@@ -32,5 +53,8 @@ enum fault_kind {
 #undef X
         FAULT_COUNT
 };
+
+/* Does one of HARDWARE_FAULTS. */
+void hardware_fault(struct sim *sim, enum fault_kind kind);
 
 #endif

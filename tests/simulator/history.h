@@ -54,6 +54,7 @@ struct history {
     uint32_t key_count;
     struct history_key keys[HISTORY_KEYS_MAX];
     uint64_t wall_slack_ns;       /* wall clocks are at most so far apart */
+    bool wall_jumped;             /* one of them was set: nobody can say when values end */
     struct operation *operations; /* by number - 1 */
     uint64_t count, capacity;
     uint64_t writes_done, reads_done, unknown;

@@ -106,13 +106,16 @@ struct process {
     uint32_t pid;
     uint64_t parent_life; /* server: of the lfd that started it */
     uint64_t paused_until_ns;
-    uint32_t doom;     /* dies after carrying out so many more effects; 0: does not */
-    uint64_t ended_ns; /* its last life */
-    bool harmed;       /* by a pause, in this life: whoever kills it for that does right */
+    uint32_t doom;          /* dies after carrying out so many more effects; 0: does not */
+    uint64_t ended_ns;      /* its last life */
+    bool harmed;            /* by a pause, in this life: whoever kills it for that does right */
+    bool dies_again;        /* soon after its next start */
+    uint64_t slow_until_ns; /* its turns take long */
+    uint64_t down_until_ns; /* nobody starts it before */
     int32_t clock_ppm;
     int64_t wall_offset_us;
     uint64_t looks, spent_us; /* at how long the turn has taken, and what they saw */
-    uint64_t busy_until_ns, turn_ns, turn_number, idle_turns, idle_ns;
+    uint64_t busy_until_ns, turn_number, idle_turns, idle_ns;
     struct parcels inbox;
     struct parcels stuck; /* requests that the server cannot take now */
     struct connection *links[NODE_COUNT];
@@ -130,6 +133,7 @@ struct process {
     uint64_t disk_lost;   /* incarnations up to here have left nothing */
     struct buffer stored; /* rm: what it stored last, over all lives */
     bool stored_any;
+    struct buffer store_before; /* rm: what a backup of its disk has */
 
     /* Of a server, as of its last turn. */
     struct server_status status;
@@ -247,12 +251,14 @@ struct sim {
     struct random random;
     struct events events;
     uint64_t now_ns;
-    struct effects *effects; /* of the core that is being called */
+    uint64_t turn_ns[NODE_COUNT]; /* when each process has its next turn; UINT64_MAX: not set */
+    struct effects *effects;      /* of the core that is being called */
     struct process processes[NODE_COUNT];
     struct connection *connections;
-    struct memory taken;              /* ring of what sim_take() gave */
-    bool cut[NODE_COUNT][NODE_COUNT]; /* from, to */
-    uint64_t incarnation, line;       /* last ones given */
+    struct memory taken;               /* ring of what sim_take() gave */
+    bool cut[NODE_COUNT][NODE_COUNT];  /* from, to */
+    uint64_t incarnation, line;        /* last ones given */
+    uint64_t boot[HOST_COUNT_MAX + 2]; /* how often each host was without power */
     uint32_t pid;
     struct ticket *tickets; /* by number - 1 */
     uint64_t ticket_count, ticket_capacity;
@@ -269,7 +275,8 @@ struct sim {
     struct checks checks;
     struct saved saved; /* what the rm has stored */
     bool saved_any;
-    bool excused; /* a fault cost a server that became indispensable at the same time */
+    bool excused;   /* a fault cost a server that became indispensable at the same time */
+    bool store_bad; /* the rm has not got the newest view in its store */
     uint64_t loss_waits;
     uint64_t messages, turns;
     char failure[4096];
@@ -296,6 +303,7 @@ void process_end(struct process *process, uint8_t signal, uint8_t status);
 void process_deliver(struct process *process, const struct message *message); /* to its core, now */
 void process_give(struct process *process, struct parcel *parcel);            /* it arrives now */
 void process_wake(struct process *process);
+void process_turn(struct process *process); /* the one that is due */
 void process_free(struct process *process);
 
 /* edges.c: what is behind each kind of core */
@@ -304,15 +312,28 @@ void edge_close(struct process *process);
 void edge_receive(struct process *process, const struct message *message, struct effects *out);
 void edge_perform(struct process *process, const struct effect *effect);
 void edge_noted(struct process *process, const struct effect *note);
+void edge_store_replace(struct process *rm, bool lost);
 void edge_exited(struct process *process, uint8_t signal, uint8_t status);
 
 /* disks.c */
+enum disk_outcome {
+    DISK_READ,
+    DISK_USELESS,    /* begins anew, with another server; the disk is as if new */
+    DISK_UNREADABLE, /* the process must end */
+};
 void disk_init(struct process *process);
 void disk_free(struct process *process);
 void disk_lose(struct process *process);
-void disk_crashed(struct process *process);
-bool disk_recover(struct process *process);
-void disk_discard(struct process *process); /* after it said that it is of no use */
+bool disk_damage(struct process *process, enum disk_damage damage); /* false: there is nothing */
+void disk_trouble(struct process *process, enum disk_trouble trouble, uint32_t ms);
+void disk_heal(struct process *process); /* no more troubles */
+/* Whether its next life can speak for that one. */
+bool disk_remembers(const struct process *process, uint64_t incarnation);
+bool disk_power_matters(const struct process *process); /* not all it acknowledged is synced */
+void disk_power_cut(struct process *process);           /* after the end of the process */
+void disk_process_ended(struct process *process, bool in_order);
+enum disk_outcome disk_recover(struct process *process); /* into a new server */
+void disk_discard(struct process *process);              /* of no use: with another server */
 void disk_perform(struct process *process, const struct effect *effect);
 void disk_done(struct process *process, const struct parcel *parcel, struct effects *out);
 
@@ -352,9 +373,10 @@ void workload_unknown(struct client *client);
 
 /* checks.c */
 void checks_turn(struct process *process); /* after each turn */
-void checks_stored(struct sim *sim);       /* the rm has stored a view */
-void checks_forgive(struct sim *sim);      /* loss is accepted: what was committed may be gone */
-bool checks_even(struct sim *sim);         /* all have the same entries, all committed */
+void check_view_content(struct process *process, const struct message_view *view);
+void checks_stored(struct sim *sim);  /* the rm has stored a view */
+void checks_forgive(struct sim *sim); /* loss is accepted: what was committed may be gone */
+bool checks_even(struct sim *sim);    /* all have the same entries, all committed */
 void checks_free(struct sim *sim);
 
 /* claims.c: what a server says to another is true of what it has. */
@@ -367,5 +389,7 @@ bool claims_acknowledged(const struct process *server, uint64_t incarnation, uin
 void faults_begin(struct sim *sim);
 /* Whether too few members of a view are left for another to follow it. */
 bool faults_doom_view(struct sim *sim, const struct message_view *view);
+/* Whether acknowledged writes survive if all that these servers have is lost. */
+bool faults_can_lose(struct sim *sim, uint32_t set);
 
 #endif

@@ -6,11 +6,9 @@
 
 #include "tests/simulator/parts.h"
 
-#define TURN_US_MIN 2u /* what a turn takes */
-#define TURN_US_MAX 40u
-#define TICKS_MAX   8u /* in one turn, while each makes new work */
-
-static void turn(void *subject, uint64_t number);
+#define TURN_US_MIN   2u /* what a turn takes */
+#define TURN_US_MAX   40u
+#define DIES_AGAIN_MS 400u /* after a start, at most */
 
 struct parcel *parcel_new(enum parcel_type type, const void *bytes, size_t size)
 {
@@ -97,6 +95,7 @@ void process_free(struct process *p)
     parcels_free(&p->inbox);
     parcels_free(&p->stuck);
     buffer_free(&p->stored);
+    buffer_free(&p->store_before);
     disk_free(p);
 }
 
@@ -111,10 +110,10 @@ static void turn_set(struct process *p, uint64_t at_ns)
         at_ns = p->paused_until_ns;
     if (at_ns < p->sim->now_ns)
         at_ns = p->sim->now_ns;
-    if (p->turn_ns <= at_ns)
+    if (p->sim->turn_ns[p->node] <= at_ns)
         return;
-    p->turn_ns = at_ns;
-    sim_after(p->sim, at_ns - p->sim->now_ns, turn, p, ++p->turn_number);
+    p->sim->turn_ns[p->node] = at_ns;
+    p->turn_number++;
 }
 
 void process_wake(struct process *p)
@@ -122,13 +121,21 @@ void process_wake(struct process *p)
     turn_set(p, p->sim->now_ns);
 }
 
+static void dies_again(void *subject, uint64_t life)
+{
+    struct process *p = subject;
+
+    if (p->life == life && !p->sim->faults_over)
+        process_end(p, 9, 0);
+}
+
 void process_start(struct process *p)
 {
     assert(p->state != PROCESS_RUNNING);
     p->state = PROCESS_RUNNING;
     p->life++;
-    p->busy_until_ns = p->paused_until_ns = 0;
-    p->turn_ns = UINT64_MAX;
+    p->busy_until_ns = p->paused_until_ns = p->slow_until_ns = 0;
+    p->sim->turn_ns[p->node] = UINT64_MAX;
     p->doom = 0;
     p->harmed = false;
     p->idle_turns = 0;
@@ -142,6 +149,10 @@ void process_start(struct process *p)
         return;
     network_dial_all(p);
     process_wake(p);
+    if (p->dies_again)
+        sim_after(p->sim, sim_chance(p->sim, DIES_AGAIN_MS * UINT64_C(1000000)), dies_again, p,
+                  p->life);
+    p->dies_again = false;
 }
 
 void process_end(struct process *p, uint8_t signal, uint8_t status)
@@ -158,7 +169,7 @@ void process_end(struct process *p, uint8_t signal, uint8_t status)
         if (p->harmed && node_is_server(p->node) && !sim_can_spare(p->sim, p->node))
             p->sim->excused = true;
         edge_close(p);
-        disk_crashed(p);
+        disk_process_ended(p, signal == 0 && status == 0);
         network_process_ended(p);
         if (node_is_server(p->node))
             clients_server_ended(p);
@@ -295,16 +306,22 @@ static void check_rest(struct process *p, bool idle)
     }
 }
 
-static void turn(void *subject, uint64_t number)
+static uint64_t turn_us(const struct process *p)
 {
-    struct process *p = subject;
+    if (p->slow_until_ns > p->sim->now_ns)
+        return sim_chance(p->sim, p->sim->options.suspect_after_ms * UINT64_C(1000));
+    return sim_between(p->sim, TURN_US_MIN, TURN_US_MAX);
+}
+
+void process_turn(struct process *p)
+{
     struct sim *sim = p->sim;
     uint64_t life = p->life;
     bool idle = !p->inbox.first;
 
-    if (p->state != PROCESS_RUNNING || number != p->turn_number)
+    sim->turn_ns[p->node] = UINT64_MAX;
+    if (p->state != PROCESS_RUNNING)
         return;
-    p->turn_ns = UINT64_MAX;
     if (sim->now_ns < p->paused_until_ns) {
         turn_set(p, sim->now_ns);
         return;
@@ -321,7 +338,7 @@ static void turn(void *subject, uint64_t number)
     p->core.check(p->core.self);
     checks_turn(p);
     check_rest(p, idle);
-    p->busy_until_ns = sim->now_ns + sim_between(sim, TURN_US_MIN, TURN_US_MAX) * 1000u;
+    p->busy_until_ns = sim->now_ns + turn_us(p) * 1000u;
     if (p->inbox.first)
         turn_set(p, p->busy_until_ns);
     turn_set(p, clock_reaches(p, p->core.deadline(p->core.self)));

@@ -192,14 +192,14 @@ void sim_options_drawn(struct sim_options *o, uint64_t seed)
     faults_draw(o, &r);
     o->disk = seed % 2 == 0;
     o->keep_bytes_min = 4096u << random_below(&r, 6);
-    if (o->disk)
-        o->may_lose = false;
     o->registers = (uint32_t)random_below(&r, 4);
     o->numbers = (uint32_t)random_below(&r, 3);
     o->transactions = random_below(&r, 2) == 0;
     o->repeats = random_below(&r, 2) == 0;
     o->sessions_max = random_below(&r, 2) ? 0 : 2 + (uint32_t)random_below(&r, 5);
     o->value_bytes_max = random_below(&r, 4) ? 0 : 1024u << random_below(&r, 12);
+    o->fsync = random_below(&r, 2) ? FSYNC_ALWAYS : (enum fsync_policy)random_below(&r, 3);
+    o->fsync_interval_ms = 1u << random_below(&r, 12);
 }
 
 /* The config that such a cluster would have; addresses do not matter. */
@@ -247,6 +247,7 @@ struct sim *sim_new(const struct sim_options *options)
     sim->options = *options;
     sim->random = random_seeded(options->seed);
     sim->taken.before = sim->taken.after = &sim->taken;
+    memset(sim->turn_ns, 0xff, sizeof sim->turn_ns);
     sim->effects = memory_zeroed(1, sizeof *sim->effects);
     config_make(&sim->config, options);
     process_init(sim, NODE_RM, RM_HOST);
@@ -283,16 +284,36 @@ void sim_free(struct sim *sim)
     free(sim);
 }
 
+/* The process whose turn is next, and when. Turns stand beside the events, as each turn that is set
+ * makes the one set before void. */
+static uint32_t turn_next(const struct sim *sim, uint64_t *at_ns)
+{
+    uint32_t next = 0;
+
+    for (uint32_t i = 1; i < NODE_COUNT; i++)
+        if (sim->turn_ns[i] < sim->turn_ns[next])
+            next = i;
+    *at_ns = sim->turn_ns[next];
+    return next;
+}
+
 /* Lets the next thing happen, if that is before the end. */
 static bool step(struct sim *sim, uint64_t end_ns)
 {
     struct event event;
-    uint64_t at;
+    uint64_t at = UINT64_MAX, turn_at;
+    uint32_t node = turn_next(sim, &turn_at);
+    bool any = events_next(&sim->events, &at);
 
-    if (sim->failure[0] || !events_next(&sim->events, &at) || at > end_ns)
+    if (sim->failure[0] || (at > end_ns && turn_at > end_ns))
         return false;
-    if (sim->events.order > STEPS_MAX)
-        sim_fail(sim, "more than %u events", STEPS_MAX);
+    if (sim->events.order + sim->turns > STEPS_MAX)
+        sim_fail(sim, "more than %u events and turns", STEPS_MAX);
+    if (!any || turn_at < at) {
+        sim->now_ns = turn_at;
+        process_turn(&sim->processes[node]);
+        return true;
+    }
     event = events_take(&sim->events);
     sim->now_ns = event.at_ns;
     event.run(event.subject, event.argument);
@@ -411,6 +432,8 @@ static const char *cluster_lacks(struct sim *sim, node_id *node)
     *node = NODE_RM;
     if (!view)
         return "has issued no view";
+    if (sim->store_bad)
+        return "has not stored the newest view";
     for (uint32_t i = 0; i < sim->options.servers && !lack; i++) {
         *node = NODE_SERVER(i);
         lack = server_lacks(sim_process(sim, *node), view);
@@ -522,12 +545,16 @@ void sim_clients_stop(struct sim *sim)
     sim->clients_stopped = true;
 }
 
-/* Every server at once: what was acknowledged is lost, and the rm must say so and wait. */
+/* Every server at once: what was acknowledged is lost, and the rm must say so and wait. Where every
+ * sync was waited for that takes the disks themselves, else a power cut. */
 static void lose_all(struct sim *sim)
 {
-    sim_trace(sim, NODE_NONE, "every server dies at once");
+    sim_trace(sim, NODE_NONE, "every server loses what it has");
+    for (uint32_t i = 0; i < sim->options.hosts; i++)
+        sim_power_cut(sim, i, 0);
     for (uint32_t i = 0; i < sim->options.servers; i++)
-        sim_crash(sim, NODE_SERVER(i));
+        if (sim->options.disk && sim->options.fsync == FSYNC_ALWAYS)
+            disk_lose(sim_process(sim, NODE_SERVER(i)));
     sim_run(sim, LOSS_WAIT_MS);
 }
 
@@ -569,7 +596,8 @@ static void make_peace(struct sim *sim)
     sim_heal(sim);
     for (uint32_t i = 0; i < NODE_COUNT; i++) {
         sim->processes[i].doom = 0;
-        sim->processes[i].paused_until_ns = 0;
+        sim->processes[i].paused_until_ns = sim->processes[i].slow_until_ns = 0;
+        disk_heal(&sim->processes[i]);
         if (sim->processes[i].state == PROCESS_RUNNING)
             process_wake(&sim->processes[i]);
     }

@@ -41,14 +41,32 @@ struct sim_options {
     uint32_t value_bytes_max;    /* of a register's value now and then; 0: all are small */
     uint32_t bulk_bytes; /* of large values that plain clients write now and then; 0: none */
     uint64_t journal_bytes_max, pending_bytes_max;
-    bool disk;               /* journals are on disk, else in memory */
+    bool disk; /* journals are on disk, else in memory */
+    enum fsync_policy fsync;
+    uint32_t fsync_interval_ms;
     uint64_t keep_bytes_min; /* journaled between two checkpoints for the disk */
 
     /* Faults, by chance, for faults_ms; 0: none. */
     uint32_t faults_ms;
     uint32_t fault_every_ms;   /* mean time between two */
-    uint32_t fault_weight[24]; /* of each enum fault_kind (faults.h) */
+    uint32_t fault_weight[64]; /* of each enum fault_kind (faults.h) */
     bool may_lose;             /* kills more servers at once than acks allows for, in the end */
+};
+
+/* What may be wrong with the disk of a server. */
+enum disk_damage {
+    DAMAGE_RECORD, /* somewhere in the journal, not in the group synced last */
+    DAMAGE_NEWEST_CHECKPOINT,
+    DAMAGE_CHECKPOINTS, /* both */
+    DAMAGE_LIFE,        /* the file that says what to believe */
+};
+enum disk_trouble {
+    TROUBLE_FULL,
+    TROUBLE_SLOW,
+    TROUBLE_STALLED, /* does nothing */
+    TROUBLE_WRITE,   /* the next one fails; so it is with a sync, and with reading at a start */
+    TROUBLE_SYNC,
+    TROUBLE_READ,
 };
 
 struct sim;
@@ -91,6 +109,14 @@ sim_loss_waits(const struct sim *sim); /* notes in which the rm says that data w
 /* Things that happen. Whatever dies is started again by those whose task that is: servers by the
  * rm's order, the others by the launcher. */
 void sim_crash(struct sim *sim, node_id node);
+/* Of a host, and all that runs there; what is not synced may be lost. */
+void sim_power_cut(struct sim *sim, uint32_t host, uint32_t ms);
+bool sim_damage(struct sim *sim, node_id server,
+                enum disk_damage damage); /* false: nothing there */
+void sim_trouble(struct sim *sim, node_id server, enum disk_trouble trouble, uint32_t ms);
+void sim_lose_disk(struct sim *sim, node_id server); /* it dies, and comes back with nothing */
+/* The rm dies, and comes back without what it stored, or with what it had stored earlier. */
+void sim_replace_store(struct sim *sim, bool lost);
 void sim_pause(struct sim *sim, node_id node, uint32_t ms);
 void sim_cut(struct sim *sim, node_id a, node_id b); /* silence between two, both ways */
 void sim_cut_one_way(struct sim *sim, node_id from,

@@ -228,6 +228,137 @@ static void test_operator(void **state)
     over(sim);
 }
 
+static struct sim_options on_disk(uint64_t seed, enum fsync_policy fsync)
+{
+    struct sim_options options = busy(seed);
+
+    options.disk = true;
+    options.fsync = fsync;
+    options.fsync_interval_ms = 1000;
+    options.keep_bytes_min = 8192;
+    return options;
+}
+
+/* The rm loses its store while the cluster serves: as nobody lacks anything, there is soon a view
+ * again, also with journals in memory. */
+static void test_store_lost(void **state)
+{
+    struct sim_options options = busy(11);
+    struct sim *sim;
+    uint64_t view;
+
+    (void)state;
+    for (uint32_t i = 0; i < 2; i++) {
+        sim = cluster(&options);
+        sim_run(sim, 500);
+        view = sim_view(sim);
+        sim_replace_store(sim, true);
+        assert_true(sim_run_until(sim, sim_is_whole, 5000));
+        assert_true(sim_view(sim) > view);
+        over(sim);
+        options = on_disk(12, FSYNC_ALWAYS);
+    }
+}
+
+/* Its store is an old one: no number is used twice, and nobody who serves a later view is stopped
+ * before that is known. */
+static void test_store_old(void **state)
+{
+    struct sim_options options = on_disk(13, FSYNC_ALWAYS);
+    struct sim *sim = cluster(&options);
+    uint64_t view;
+
+    (void)state;
+    for (uint32_t i = 0; i < 9; i++) {
+        sim_crash(sim, NODE_SERVER(i % 3));
+        sim_run(sim, 100);
+        assert_true(sim_run_until(sim, sim_is_whole, 5000));
+    }
+    view = sim_view(sim);
+    sim_replace_store(sim, false);
+    assert_true(sim_run_until(sim, sim_is_whole, 5000));
+    assert_true(sim_view(sim) > view);
+    over(sim);
+}
+
+/* Power goes everywhere at once. What was synced before it was acknowledged is there. */
+static void test_power_cut(void **state)
+{
+    struct sim_options options = on_disk(14, FSYNC_ALWAYS);
+    struct sim *sim = cluster(&options);
+
+    (void)state;
+    for (uint32_t i = 0; i < 3; i++) {
+        sim_run(sim, 1000);
+        for (uint32_t host = 0; host < 3; host++)
+            sim_power_cut(sim, host, 100);
+    }
+    over(sim);
+}
+
+/* Without a sync before each acknowledgement the rm believes nobody after a power cut, and waits;
+ * killed processes alone cost nothing. */
+static void test_power_cut_unsynced(void **state)
+{
+    struct sim_options options = on_disk(15, FSYNC_INTERVAL);
+    struct sim *sim = cluster(&options);
+    uint64_t view;
+
+    (void)state;
+    sim_run(sim, 700);
+    for (uint32_t i = 0; i < 3; i++)
+        sim_crash(sim, NODE_SERVER(i));
+    assert_true(sim_run_until(sim, sim_is_whole, 5000));
+    view = sim_view(sim);
+    for (uint32_t host = 0; host < 3; host++)
+        sim_power_cut(sim, host, 100);
+    sim_run(sim, 5000);
+    assert_int_equal(sim_view(sim), view);
+    assert_true(sim_loss_waits(sim) > 0);
+    sim_accept_loss(sim);
+    assert_true(sim_run_until(sim, sim_is_whole, 5000));
+    over(sim);
+}
+
+/* Damage in a journal, in both checkpoints or in what says what to believe: the server begins anew,
+ * or has no voice until it has caught up. In the newest checkpoint: the older one does. */
+static void test_damage(void **state)
+{
+    struct sim_options options = on_disk(16, FSYNC_ALWAYS);
+    struct sim *sim = cluster(&options);
+
+    (void)state;
+    for (uint32_t i = 0; i < 8; i++) {
+        uint32_t waits = 0;
+
+        sim_run(sim, 500);
+        while (!sim_damage(sim, NODE_SERVER(i % 3), (enum disk_damage)(i % 4)) && waits++ < 100)
+            sim_run(sim, 100);
+        assert_true(waits < 100);
+        sim_crash(sim, NODE_SERVER(i % 3));
+        assert_true(sim_run_until(sim, sim_is_whole, 5000));
+    }
+    over(sim);
+}
+
+/* A full disk: its server leaves, the others go on, and it is back when there is room. */
+static void test_disk_full(void **state)
+{
+    struct sim_options options = on_disk(17, FSYNC_ALWAYS);
+    struct sim *sim = cluster(&options);
+    uint64_t answered;
+
+    (void)state;
+    sim_trouble(sim, sim_primary(sim), TROUBLE_FULL, 4000);
+    sim_run(sim, 1000);
+    answered = sim_answered(sim);
+    sim_run(sim, 2000);
+    assert_true(sim_answered(sim) > answered + 100);
+    assert_false(sim_is_whole(sim));
+    assert_true(sim_run_until(sim, sim_is_whole, 5000));
+    over(sim);
+}
+
 static void play(uint64_t seed)
 {
     struct sim_options options;
@@ -299,6 +430,12 @@ int main(void)
         cmocka_unit_test(test_all_lost),
         cmocka_unit_test(test_dies_in_first_view),
         cmocka_unit_test(test_operator),
+        cmocka_unit_test(test_store_lost),
+        cmocka_unit_test(test_store_old),
+        cmocka_unit_test(test_power_cut),
+        cmocka_unit_test(test_power_cut_unsynced),
+        cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_disk_full),
         cmocka_unit_test(test_read_at_failover),
         cmocka_unit_test(test_earlier_life),
         cmocka_unit_test(test_late_round),
