@@ -101,8 +101,8 @@ static void trace_operation(const struct client *c, const char *what, struct byt
 {
     if (c->sim->options.trace_messages)
         sim_trace(c->sim, NODE_CLIENT, "c%u operation %llu: %s %.*s", c->index,
-                  (unsigned long long)c->operation[0], what, (int)(text.size < 140 ? text.size : 140),
-                  (const char *)text.data);
+                  (unsigned long long)c->operation[0], what,
+                  (int)(text.size < 140 ? text.size : 140), (const char *)text.data);
 }
 
 /* The service's reply to what is under way. */

@@ -38,6 +38,7 @@ struct image {
 struct life {
     bool damaged;
     bool complete, clean;
+    bool cut;    /* complete, but maybe for the last group */
     bool always; /* written under fsync = "always" */
     uint64_t boot;
     struct lives lives; /* that wrote here since it is not complete */
@@ -51,8 +52,10 @@ struct disk {
      * over; guarded: what a frame behind it vouches for, so that damage there is told from a torn
      * tail. */
     uint64_t guarded, synced, written, count, capacity;
+    bool torn;                           /* behind the end lies a piece of a group */
     struct image kept[CHECKPOINTS_KEPT]; /* newest first */
     struct image writing;
+    bool open; /* writing is */
     struct life life;
 
     /* The journal's thread. */
@@ -131,6 +134,11 @@ void disk_lose(struct process *p)
     sim_trace(p->sim, p->node, "has lost its disk");
 }
 
+bool disk_cut(const struct process *p)
+{
+    return p->disk->life.cut || (p->disk->torn && p->disk->life.boot != p->sim->boot[p->host]);
+}
+
 bool disk_remembers(const struct process *p, uint64_t incarnation)
 {
     return p->disk->life.complete || lives_has(&p->disk->life.lives, incarnation);
@@ -180,6 +188,7 @@ void disk_process_ended(struct process *p, bool in_order)
         d->synced = d->written = d->count;
         d->life.clean = true;
     } else {
+        d->torn |= d->busy && sim_chance(p->sim, 2) == 0;
         cut_off(d, d->written + sim_chance(p->sim, d->count - d->written + 1));
     }
     d->busy = d->full = d->piece = d->complete = false;
@@ -188,7 +197,7 @@ void disk_process_ended(struct process *p, bool in_order)
     d->checkpoint_until_ns = 0;
     d->generation++;
     d->slices = 0;
-    d->writing.head.index = 0;
+    d->open = false;
     buffer_clear(&d->writing.slices, 0);
 }
 
@@ -202,12 +211,22 @@ bool disk_power_matters(const struct process *p)
 void disk_power_cut(struct process *p)
 {
     struct disk *d = p->disk;
+    uint64_t end;
 
     if (!d)
         return;
     if (disk_power_matters(p))
         lose_voice(p);
-    cut_off(d, d->synced + sim_chance(p->sim, d->count - d->synced + 1));
+    end = d->synced + sim_chance(p->sim, d->count - d->synced + 1);
+    d->torn |= d->count > d->synced && sim_chance(p->sim, 2) == 0;
+    /* A group that was damaged looks torn when the proof behind it is not on the disk. */
+    for (uint64_t i = d->guarded; i < d->synced; i++)
+        if (d->items[i].damaged && sim_chance(p->sim, 2) == 0) {
+            d->torn = true;
+            end = i;
+            break;
+        }
+    cut_off(d, end);
 }
 
 /* ---- Faults ---- */
@@ -219,9 +238,11 @@ bool disk_damage(struct process *p, enum disk_damage damage)
 
     switch (damage) {
     case DAMAGE_RECORD:
-        if (d->guarded <= d->first)
+        if (d->synced <= d->first)
             return false;
-        at = d->first + sim_chance(p->sim, d->guarded - d->first);
+        at = d->first + sim_chance(p->sim, d->synced - d->first);
+        if (d->guarded < d->synced && sim_chance(p->sim, 4) == 0)
+            at = d->guarded + sim_chance(p->sim, d->synced - d->guarded);
         d->items[at].damaged = true;
         sim_trace(p->sim, p->node, "its journal is damaged at entry %llu",
                   (unsigned long long)d->items[at].index);
@@ -325,8 +346,13 @@ static void tell(struct process *p, struct disk_job job)
     process_give(p, parcel_new(PARCEL_DISK, &job, sizeof job));
 }
 
+/* Without a sync before each acknowledgement, what was told may be gone with it. */
 static void fail(struct process *p, const char *what)
 {
+    if (!always(p)) {
+        p->disk->life.damaged = true;
+        lose_voice(p);
+    }
     sim_trace(p->sim, p->node, "ends itself: %s failed: what is on the disk is not known", what);
     process_end(p, 0, 1);
 }
@@ -338,8 +364,8 @@ static void tell_room(struct process *p, bool full)
     if (d->full == full)
         return;
     d->full = full;
-    if (full && d->writing.head.index) {
-        d->writing.head.index = 0;
+    if (full && d->open) {
+        d->open = false;
         d->generation++;
         d->slices = 0;
         tell(p, (struct disk_job){ .deed = DISK_KEPT, .generation = d->generation });
@@ -442,7 +468,8 @@ static void checkpoint_done(struct process *p, bool room)
     struct disk *d = p->disk;
     struct image old = d->kept[CHECKPOINTS_KEPT - 1];
 
-    if (room) {
+    d->open = false;
+    if (room && d->writing.head.index > 0) { /* that of entry 0 says nothing */
         for (uint32_t i = CHECKPOINTS_KEPT - 1; i > 0; i--)
             d->kept[i] = d->kept[i - 1];
         d->kept[0] = d->writing;
@@ -450,7 +477,6 @@ static void checkpoint_done(struct process *p, bool room)
         if (d->kept[CHECKPOINTS_KEPT - 1].head.index)
             drop(p, d->kept[CHECKPOINTS_KEPT - 1].head.index);
     }
-    d->writing.head.index = 0;
     d->writing.damaged = false;
     buffer_clear(&d->writing.slices, 0);
 }
@@ -462,7 +488,8 @@ static void checkpoint_job_done(struct process *p, struct disk_job *job)
     if (job->generation != d->generation)
         return;
     if (d->fails_write) {
-        fail(p, "a write of a checkpoint");
+        sim_trace(p->sim, p->node, "ends itself: a write of a checkpoint failed");
+        process_end(p, 0, 1);
         return;
     }
     if (d->full_until_ns > p->sim->now_ns)
@@ -555,12 +582,13 @@ static void keep(struct process *p, const struct message *message)
 
     if (message->type == MESSAGE_CHECKPOINT_BEGIN) {
         image->head = message->checkpoint_begin;
+        d->open = true;
         buffer_clear(&image->slices, 0);
         d->generation++;
         d->slices = 0;
         return;
     }
-    if (image->head.index == 0)
+    if (!d->open)
         return; /* given up, which the server has yet to hear */
     if (++d->slices > STORAGE_SLICES_MAX)
         sim_fail(p->sim, "%s has %u slices of a checkpoint under way to its disk",
@@ -576,13 +604,13 @@ static void keep_end(struct process *p, bool whole)
     struct sim *sim = p->sim;
     struct disk *d = p->disk;
 
-    if (d->writing.head.index == 0)
+    if (!d->open)
         return;
     if (whole) {
         checkpoint_job(p, DISK_KEPT, sim->faults_over || sim_chance(sim, NO_ROOM_ONE_IN) > 0);
         return;
     }
-    d->writing.head.index = 0;
+    d->open = false;
     d->generation++;
     d->slices = 0;
 }
@@ -704,12 +732,13 @@ static void begin_behind(struct process *p)
 }
 
 /* What the new life begins with. */
-static void live(struct process *p, bool intact, const struct lives *lives)
+static void live(struct process *p, bool intact, bool cut, const struct lives *lives)
 {
     p->disk->life.lives = *lives;
     lives_add(&p->disk->life.lives, p->incarnation);
-    p->disk->complete_wanted = intact;
+    p->disk->complete_wanted = intact && !cut;
     life_write(p, intact);
+    p->disk->life.cut = cut;
 }
 
 static bool is_damaged(const struct disk *d)
@@ -729,7 +758,7 @@ void disk_discard(struct process *p)
 
     empty(p);
     server_lived(p->server, &lives);
-    live(p, false, &lives);
+    live(p, false, false, &lives);
 }
 
 enum disk_outcome disk_recover(struct process *p)
@@ -737,6 +766,7 @@ enum disk_outcome disk_recover(struct process *p)
     const struct lives none = { 0 };
     struct disk *d = p->disk;
     bool kept = is_kept(p), intact = kept && d->life.complete;
+    bool cut = intact && (d->life.cut || (d->torn && d->life.boot != p->sim->boot[p->host]));
     struct lives lives = kept && !d->life.complete ? d->life.lives : none;
 
     if (d->fails_reads > 0) {
@@ -752,8 +782,13 @@ enum disk_outcome disk_recover(struct process *p)
     }
     begin_behind(p);
     d->synced = d->written = d->count;
+    d->torn = false;
+    if (cut) {
+        sim_trace(p->sim, p->node, "the end of its journal was cut");
+        server_cut(p->server);
+    }
     server_lived(p->server, &lives);
-    live(p, intact, &lives);
+    live(p, intact, cut, &lives);
     if (!intact && server_journal(p->server)->last > 0)
         sim_trace(p->sim, p->node, "its journal may lack entries");
     return DISK_READ;

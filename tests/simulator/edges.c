@@ -332,7 +332,8 @@ void edge_noted(struct process *p, const struct effect *note)
 {
     if (note->level != NOTE_DEBUG || p->sim->options.trace_messages)
         sim_trace(p->sim, p->node, "%s", note->text);
-    if (p->node == NODE_RM && strstr(note->text, "data would be lost"))
+    if (p->node == NODE_RM &&
+        (strstr(note->text, "data would be lost") || strstr(note->text, "data may be lost")))
         p->sim->loss_waits++;
 }
 

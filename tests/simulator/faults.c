@@ -30,47 +30,60 @@ static bool remembered(struct sim *sim, node_id server, uint64_t incarnation)
             (p->state == PROCESS_RUNNING && p->incarnation == incarnation));
 }
 
-/* Members of a view whose journals are to be had, without some servers. */
-static uint32_t members_unharmed(struct sim *sim, const struct message_view *view, uint32_t without)
+/* Whether enough members of a view have journals that are to be had, without some servers, for
+ * another view to follow it: as many as rm/election.c asks for. The end of a journal may be torn
+ * when the power goes. */
+static bool answered(struct sim *sim, const struct message_view *view, uint32_t without,
+                     uint32_t without_power)
 {
-    uint32_t count = 0;
+    uint32_t needed = members_count(&view->members) - view->acks + 1u, have = 0, missing = 0;
+    uint32_t cut = 0;
 
-    for (uint32_t s = 0; s < sim->options.servers; s++)
-        if (((view->members.set & ~without) >> s & 1u) &&
-            remembered(sim, NODE_SERVER(s), view->members.incarnation[s]))
-            count++;
-    return count;
+    for (uint32_t s = 0; s < sim->options.servers; s++) {
+        if (!(view->members.set >> s & 1u))
+            continue;
+        if ((without >> s & 1u) || !remembered(sim, NODE_SERVER(s), view->members.incarnation[s]))
+            missing++;
+        else if (++have && sim->options.disk &&
+                 ((without_power >> s & 1u) || disk_cut(sim_process(sim, NODE_SERVER(s)))))
+            cut++;
+    }
+    if (cut && missing && have - cut < needed)
+        needed++;
+    return have >= needed;
 }
 
 bool faults_doom_view(struct sim *sim, const struct message_view *view)
 {
-    return members_unharmed(sim, view, 0) < members_count(&view->members) - view->acks + 1;
+    return !answered(sim, view, 0, 0);
 }
 
-bool faults_can_lose(struct sim *sim, uint32_t set)
+/* Whether what these servers have matters for the view. */
+static bool concerned(struct sim *sim, const struct message_view *view, uint32_t set)
+{
+    for (uint32_t s = 0; s < sim->options.servers; s++)
+        if (((view->members.set & set) >> s & 1u) &&
+            (sim->options.disk || members_has(&view->members, NODE_SERVER(s),
+                                              sim_process(sim, NODE_SERVER(s))->incarnation)))
+            return true;
+    return false;
+}
+
+bool faults_can_lose(struct sim *sim, uint32_t set, uint32_t without_power)
 {
     /* Without its store the rm needs to hear from everybody. */
     if (sim->store_bad && set)
         return false;
-    for (uint32_t i = 0; i < sim->saved.view_count && sim->saved_any; i++) {
-        const struct message_view *view = &sim->saved.views[i];
-        bool concerned = false;
-
-        for (uint32_t s = 0; s < sim->options.servers; s++)
-            if ((view->members.set & set) >> s & 1u)
-                concerned |=
-                    sim->options.disk || members_has(&view->members, NODE_SERVER(s),
-                                                     sim_process(sim, NODE_SERVER(s))->incarnation);
-        if (concerned &&
-            members_unharmed(sim, view, set) < members_count(&view->members) - view->acks + 1)
+    for (uint32_t i = 0; i < sim->saved.view_count && sim->saved_any; i++)
+        if (concerned(sim, &sim->saved.views[i], set | without_power) &&
+            !answered(sim, &sim->saved.views[i], set, without_power))
             return false;
-    }
     return true;
 }
 
 bool sim_can_lose(struct sim *sim, node_id server)
 {
-    return faults_can_lose(sim, 1u << node_index(server));
+    return faults_can_lose(sim, 1u << node_index(server), 0);
 }
 
 /* A disk gives it all back to the next life, unless there is damage that nobody knows of yet. */

@@ -136,16 +136,18 @@ void sim_replace_store(struct sim *sim, bool lost)
 static void power_host(struct sim *sim)
 {
     uint32_t host = (uint32_t)sim_chance(sim, sim->options.hosts);
+    uint32_t set = servers_of(sim, host);
 
-    if (faults_can_lose(sim, power_takes(sim, servers_of(sim, host))))
+    if (faults_can_lose(sim, power_takes(sim, set), set))
         sim_power_cut(sim, host, (uint32_t)sim_chance(sim, DOWN_MS_MAX));
 }
 
 static void power_all(struct sim *sim)
 {
     uint32_t ms = (uint32_t)sim_chance(sim, DOWN_MS_MAX);
+    uint32_t all = (1u << sim->options.servers) - 1u;
 
-    if (!faults_can_lose(sim, power_takes(sim, (1u << sim->options.servers) - 1u)))
+    if (!faults_can_lose(sim, power_takes(sim, all), all))
         return;
     for (uint32_t host = 0; host < sim->options.hosts; host++)
         sim_power_cut(sim, host, ms + (uint32_t)sim_chance(sim, 300));
@@ -176,7 +178,9 @@ static void disk_fault(struct sim *sim, enum disk_trouble trouble)
     struct process *p = sim_process(sim, any_server(sim));
     bool ends = trouble == TROUBLE_WRITE || trouble == TROUBLE_SYNC;
 
-    if (!sim->options.disk || (ends && !sim_can_spare(sim, p->node)))
+    if (!sim->options.disk ||
+        (ends && !(sim->options.fsync == FSYNC_ALWAYS ? sim_can_spare(sim, p->node)
+                                                      : sim_can_lose(sim, p->node))))
         return;
     p->harmed |= ends;
     disk_trouble(p, trouble, trouble_ms(sim));

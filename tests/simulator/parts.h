@@ -326,7 +326,8 @@ void disk_free(struct process *process);
 void disk_lose(struct process *process);
 bool disk_damage(struct process *process, enum disk_damage damage); /* false: there is nothing */
 void disk_trouble(struct process *process, enum disk_trouble trouble, uint32_t ms);
-void disk_heal(struct process *process); /* no more troubles */
+void disk_heal(struct process *process);      /* no more troubles */
+bool disk_cut(const struct process *process); /* the end of its journal may be missing */
 /* Whether its next life can speak for that one. */
 bool disk_remembers(const struct process *process, uint64_t incarnation);
 bool disk_power_matters(const struct process *process); /* not all it acknowledged is synced */
@@ -389,7 +390,9 @@ bool claims_acknowledged(const struct process *server, uint64_t incarnation, uin
 void faults_begin(struct sim *sim);
 /* Whether too few members of a view are left for another to follow it. */
 bool faults_doom_view(struct sim *sim, const struct message_view *view);
-/* Whether acknowledged writes survive if all that these servers have is lost. */
-bool faults_can_lose(struct sim *sim, uint32_t set);
+/* Whether acknowledged writes survive if all that these servers have is lost, and the power of
+ * those.
+ */
+bool faults_can_lose(struct sim *sim, uint32_t set, uint32_t without_power);
 
 #endif

@@ -332,9 +332,9 @@ static void test_damage(void **state)
         uint32_t waits = 0;
 
         sim_run(sim, 500);
-        while (!sim_damage(sim, NODE_SERVER(i % 3), (enum disk_damage)(i % 4)) && waits++ < 100)
+        while (!sim_damage(sim, NODE_SERVER(i % 3), (enum disk_damage)(i % 4)) && waits++ < 400)
             sim_run(sim, 100);
-        assert_true(waits < 100);
+        assert_true(waits < 400);
         sim_crash(sim, NODE_SERVER(i % 3));
         assert_true(sim_run_until(sim, sim_is_whole, 5000));
     }
