@@ -22,7 +22,11 @@ void journal_init(struct journal *journal, uint64_t first)
 static void block_drop(struct journal *journal, struct journal_block *block)
 {
     journal->bytes -= block->block->size;
-    block_release(block->block);
+    if (block->block->size == JOURNAL_BLOCK_BYTES && block->block->holders == 1 &&
+        journal->spare_count < JOURNAL_SPARE_COUNT)
+        journal->spares[journal->spare_count++] = block->block;
+    else
+        block_release(block->block);
     free(block->places);
 }
 
@@ -38,6 +42,8 @@ void journal_reset(struct journal *journal, uint64_t first)
 void journal_free(struct journal *journal)
 {
     journal_reset(journal, 1);
+    while (journal->spare_count)
+        block_release(journal->spares[--journal->spare_count]);
     free(journal->blocks);
     *journal = (struct journal){ 0 };
 }
@@ -45,6 +51,18 @@ void journal_free(struct journal *journal)
 static struct journal_block *block_last(const struct journal *journal)
 {
     return journal->count ? &journal->blocks[journal->start + journal->count - 1] : NULL;
+}
+
+/* One with room for size bytes. */
+static struct block *block_take(struct journal *journal, uint32_t size)
+{
+    struct block *block;
+
+    if (size > JOURNAL_BLOCK_BYTES || !journal->spare_count)
+        return block_new(size > JOURNAL_BLOCK_BYTES ? size : JOURNAL_BLOCK_BYTES);
+    block = journal->spares[--journal->spare_count];
+    block->used = 0;
+    return block;
 }
 
 static struct journal_block *block_add(struct journal *journal, uint32_t size)
@@ -64,7 +82,7 @@ static struct journal_block *block_add(struct journal *journal, uint32_t size)
 
     struct journal_block *block = block_last(journal);
     *block = (struct journal_block){
-        .block = block_new(size > JOURNAL_BLOCK_BYTES ? size : JOURNAL_BLOCK_BYTES),
+        .block = block_take(journal, size),
         .first = journal->last + 1,
     };
     journal->bytes += block->block->size;

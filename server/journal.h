@@ -33,6 +33,7 @@ struct journal_record {
 _Static_assert(sizeof(struct journal_record) == 72, "no padding in a record's header");
 
 #define JOURNAL_BLOCK_BYTES (1024u * 1024u) /* of a block, unless one record is larger */
+#define JOURNAL_SPARE_COUNT 4u              /* blocks kept from one use to the next */
 
 /* Where a view begins in a journal: entries from first_index on are of it, up to the next run. */
 struct journal_run {
@@ -53,6 +54,8 @@ struct journal {
     uint64_t bytes;               /* of all blocks */
     struct journal_block *blocks; /* oldest first, from start on */
     uint32_t start, count, capacity;
+    struct block *spares[JOURNAL_SPARE_COUNT]; /* dropped, and taken again for the next */
+    uint32_t spare_count;
 };
 
 void journal_init(struct journal *journal, uint64_t first);

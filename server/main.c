@@ -1,5 +1,6 @@
 /* holdfast-server - one replica of the service. Only wiring: what to do is decided in server.c, the
  * links are the runtime's, and the clients are the client port's. */
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -9,12 +10,14 @@
 #include "common/runtime.h"
 #include "server/client_port.h"
 #include "server/inspect.h"
+#include "server/journal.h"
 #include "server/keeper.h"
 #include "server/persistence.h"
 #include "server/server.h"
 
-#define MIB             ((uint64_t)1024 * 1024)
-#define DESCRIPTORS_OWN 128u /* for links in both directions, and what the libraries keep open */
+#define MIB                  ((uint64_t)1024 * 1024)
+#define HEAP_SPARE_BYTES_MAX (32 << 20) /* free at the end of the heap, for what comes next */
+#define DESCRIPTORS_OWN      128u /* for links in both directions, and what the libraries keep open */
 
 struct process {
     struct config config;
@@ -393,6 +396,15 @@ static void close_all(struct process *p)
         server_free(p->server);
 }
 
+/* Blocks of the journal go back to the system as soon as they are dropped. Left to itself the
+ * allocator learns from the first of them to keep such sizes in its heap, where a few small ones at
+ * its end hold on to all that a long recovery or join once needed. */
+static void return_large_memory(void)
+{
+    (void)mallopt(M_MMAP_THRESHOLD, JOURNAL_BLOCK_BYTES);
+    (void)mallopt(M_TRIM_THRESHOLD, HEAP_SPARE_BYTES_MAX);
+}
+
 int main(int argc, char **argv)
 {
     static struct process process;
@@ -400,6 +412,7 @@ int main(int argc, char **argv)
     struct error error;
     int exit_status = EXIT_SUCCESS;
 
+    return_large_memory();
     if (inspect_asked(argc, argv, &exit_status))
         return exit_status;
     log_open("server", false);

@@ -119,6 +119,32 @@ static void test_drop(void **state)
     journal_free(&j);
 }
 
+/* A dropped block serves again, unless somebody holds it; only a few wait for that. */
+static void test_spares(void **state)
+{
+    struct journal j;
+    struct block *dropped, *held;
+
+    (void)state;
+    journal_init(&j, 1);
+    fill(&j, 100, 1, 100000);
+    dropped = j.blocks[j.start].block;
+    held = j.blocks[j.start + 1].block;
+    block_hold(held);
+    journal_drop(&j, j.blocks[j.start + 2].first - 1, 0);
+    assert_int_equal(j.spare_count, 1);
+    assert_ptr_equal(j.spares[0], dropped);
+    while (j.spare_count)
+        fill(&j, 1, 1, 100000);
+    assert_ptr_equal(j.blocks[j.start + j.count - 1].block, dropped);
+    assert_int_equal(journal_at(&j, j.last)->index, j.last);
+    journal_reset(&j, 1);
+    assert_int_equal(j.spare_count, JOURNAL_SPARE_COUNT);
+    assert_int_equal(j.bytes, 0);
+    block_release(held);
+    journal_free(&j);
+}
+
 /* A record that is damaged anywhere, or cut short anywhere, is refused. */
 static void test_damage(void **state)
 {
@@ -151,7 +177,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_append_and_find), cmocka_unit_test(test_slices),
         cmocka_unit_test(test_held_bytes_stay), cmocka_unit_test(test_drop),
-        cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_spares),          cmocka_unit_test(test_damage),
     };
 
     return cmocka_run_group_tests_name("journal", tests, NULL, NULL);
