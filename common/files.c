@@ -110,6 +110,15 @@ static enum error_code failed(struct error *error)
     return error->code;
 }
 
+/* The same of a call that only reads. */
+static enum error_code failed_reading(struct error *error, int reason)
+{
+    if (reason == EIO)
+        error->code = ERROR_PROTOCOL;
+    errno = reason;
+    return failed(error);
+}
+
 enum error_code files_open(const struct files *files, const char *path, int flags, int *fd,
                            struct error *error)
 {
@@ -121,6 +130,8 @@ enum error_code files_open(const struct files *files, const char *path, int flag
 
     int reason = errno;
     error_system(error, "cannot open %s", path);
+    if ((flags & (O_ACCMODE | O_CREAT | O_DIRECTORY)) == O_RDONLY)
+        return failed_reading(error, reason);
     errno = reason;
     return failed(error);
 }
@@ -135,11 +146,15 @@ enum error_code files_read(const struct files *files, int fd, const char *path, 
 
         if (part == 0)
             break;
-        if (part > 0)
+        if (part > 0) {
             *got += (size_t)part;
-        else if (errno != EINTR)
-            return error_system(error, "cannot read %zu bytes of %s at offset %" PRIu64,
-                                size - *got, path, offset + *got);
+        } else if (errno != EINTR) {
+            int reason = errno;
+
+            error_system(error, "cannot read %zu bytes of %s at offset %" PRIu64, size - *got, path,
+                         offset + *got);
+            return failed_reading(error, reason);
+        }
     }
     return ERROR_NONE;
 }
@@ -221,8 +236,12 @@ enum error_code files_size(const struct files *files, int fd, const char *path, 
 {
     off_t bytes = files->size(files->context, fd);
 
-    if (bytes < 0)
-        return error_system(error, "cannot tell the size of %s", path);
+    if (bytes < 0) {
+        int reason = errno;
+
+        error_system(error, "cannot tell the size of %s", path);
+        return failed_reading(error, reason);
+    }
     *size = (uint64_t)bytes;
     return ERROR_NONE;
 }

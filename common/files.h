@@ -31,7 +31,8 @@ extern const struct files files_system;
 
 /* The calls with what every user does around them: EINTR is tried again, short reads and writes go
  * on, and an error names the path, the offset and the reason. No room (ENOSPC, EDQUOT) is
- * ERROR_LIMIT, anything else ERROR_SYSTEM. */
+ * ERROR_LIMIT; what the disk cannot give back (EIO, where nothing was to be written) is as good as
+ * damaged: ERROR_PROTOCOL; anything else is ERROR_SYSTEM. */
 enum error_code files_open(const struct files *files, const char *path, int flags, int *fd,
                            struct error *error);
 /* *got is less than size only at the end of the file. */

@@ -84,8 +84,11 @@ enum error_code segments_reader_open(struct segments_reader **reader,
     r->fd = -1;
     r->found.first = 1;
     code = files_list(options->directory, SEGMENT_PREFIX, "", &r->sequences, &r->count, error);
-    for (size_t i = 0; i < r->count && code == ERROR_NONE; i++)
+    for (size_t i = 0; i < r->count && code == ERROR_NONE; i++) {
         code = add_size(r, r->sequences[i], error);
+        if (code == ERROR_PROTOCOL)
+            code = ERROR_NONE; /* it is met again */
+    }
     if (code != ERROR_NONE) {
         segments_reader_close(r);
         return code;
@@ -507,6 +510,14 @@ static enum error_code search(struct segments_reader *reader, bool *enough, stru
 
 /* ---- All of it ---- */
 
+/* What the disk cannot give back is damaged, whatever may be behind it. */
+static enum error_code become_unreadable(struct segments_reader *reader, struct error *error)
+{
+    describe(reader, reader->position + buffer_size(&reader->window), "the disk cannot read it");
+    become_damaged(reader);
+    return error->code = ERROR_NONE;
+}
+
 enum error_code segments_reader_step(struct segments_reader *reader, size_t bytes_max, bool *done,
                                      struct segments_found *found, struct error *error)
 {
@@ -523,6 +534,8 @@ enum error_code segments_reader_step(struct segments_reader *reader, size_t byte
         case READER_SEARCH: code = search(reader, &enough, error); break;
         case READER_DONE: break;
         }
+        if (code == ERROR_PROTOCOL)
+            code = become_unreadable(reader, error);
     }
     *done = reader->state == READER_DONE;
     *found = reader->found;

@@ -216,10 +216,9 @@ static void test_failing_calls(void **state)
     save_failing(f, FAILING_HALF, EIO);
 }
 
-/* A failed read is an error, not the end. */
-static void test_failing_reads(void **state)
+/* A failed read is an error, not the end; what the disk cannot read is damage. */
+static void fail_reads(struct fixture *f, int reason, enum error_code expected)
 {
-    struct fixture *f = *state;
     struct failing failing;
     struct error error;
     uint32_t slices;
@@ -228,14 +227,20 @@ static void test_failing_reads(void **state)
     for (uint32_t at = 1;; at++) {
         enum error_code code;
 
-        failing_init(&failing, FAILING_ERROR, EIO, at);
+        failing_init(&failing, FAILING_ERROR, reason, at);
         code = load(f, &failing.files, &slices, &error);
         if (!failing_reached(&failing))
             break;
-        assert_int_equal(code, ERROR_SYSTEM);
+        assert_int_equal(code, expected);
         failing_init(&failing, FAILING_SHORT, 0, at);
         assert_int_equal(load(f, &failing.files, &slices, &error), ERROR_NONE);
     }
+}
+
+static void test_failing_reads(void **state)
+{
+    fail_reads(*state, EIO, ERROR_PROTOCOL);
+    fail_reads(*state, EMFILE, ERROR_SYSTEM);
 }
 
 static size_t read_whole(const struct fixture *f, uint8_t *data, size_t size_max)

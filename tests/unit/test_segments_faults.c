@@ -46,7 +46,7 @@ static enum error_code start(struct fixture *f, struct error *error)
 
     if (segments_read(&options, &visitor, &found, error) != ERROR_NONE)
         return error->code;
-    assert_true(shelf_same(&f->known, &found, &f->read, f->dropped));
+    assert_true(found.damaged || shelf_same(&f->known, &found, &f->read, f->dropped));
     return segments_open(&f->segments, &options, &found, error);
 }
 
@@ -380,6 +380,34 @@ static void test_bit_flips(void **state)
     }
 }
 
+/* A bad sector: what is before it is read, and it is named as damage, not as an error. */
+static void test_unreadable(void **state)
+{
+    struct fixture *f = *state;
+    struct segments_options options = disk_options(f->directory, &f->failing.files, SMALL);
+    struct segments_visitor visitor;
+    struct segments_found found;
+    struct error error;
+    bool reached = true;
+    uint32_t damaged = 0;
+
+    write_some(f);
+    for (uint32_t at = 1; reached; at++) {
+        failing_init(&f->failing, FAILING_ERROR, EIO, at);
+        f->failing.times = UINT32_MAX / 2;
+        visitor = shelf_visitor(&f->read);
+        assert_int_equal(segments_read(&options, &visitor, &found, &error), ERROR_NONE);
+        reached = failing_reached(&f->failing);
+        damaged += found.damaged;
+        assert_int_equal(found.damaged, reached);
+        if (reached)
+            assert_string_equal(found.reason, "the disk cannot read it");
+        for (uint64_t i = found.first; i <= found.last; i++)
+            assert_int_equal(f->read.token[i], f->known.token[i]);
+    }
+    assert_true(damaged > 10);
+}
+
 /* A request may hold what looks like a frame: it is not taken for one. */
 static void test_frame_in_a_request(void **state)
 {
@@ -422,6 +450,7 @@ int main(void)
         test(test_half_a_write_no_room),
         test(test_pieces_of_a_failed_write),
         test(test_bit_flips),
+        test(test_unreadable),
         test(test_frame_in_a_request),
     };
 
