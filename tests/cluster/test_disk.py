@@ -38,6 +38,14 @@ def up_again(c):
     c.wait_whole()
 
 
+def flip(path, at):
+    with open(path, "r+b") as file:
+        file.seek(at)
+        byte = file.read(1)
+        file.seek(at)
+        file.write(bytes([byte[0] ^ 4]))
+
+
 def killed_and_back(**options):
     with disk_cluster(**options) as c:
         write(c)
@@ -165,6 +173,30 @@ def test_rm_store_lost():
         read_back(c)
 
 
+def test_rm_store_damaged():
+    """A flipped bit in one slot of the rm's store is made good; in both: refused, till moved away"""
+    slot = 12288
+    with disk_cluster() as c:
+        c.trouble_expected = True
+        write(c)
+        c.crash()
+        store = c.run_dir / "rm.store"
+        flip(store, slot + 70)
+        up_again(c)
+        c.wait_log("rm: one of two copies is made good from the other: ")
+        c.crash()
+        views = c.log().count("stored")
+        flip(store, 70)
+        flip(store, slot + 70)
+        c.up()
+        c.wait_log(r"rm.store is damaged: .*needs the report of every server")
+        c.crash()
+        assert c.log().count("stored") == views, "a view came of a damaged store"
+        store.rename(c.folder / "rm.store.damaged")
+        up_again(c)
+        read_back(c)
+
+
 def test_rm_store_and_one_disk_lost():
     """Without its store and with a server that lacks its journal, the rm says what it needs"""
     with disk_cluster() as c:
@@ -180,14 +212,6 @@ def test_rm_store_and_one_disk_lost():
         shutil.move(saved, c.run_dir / "s2")  # found again
         up_again(c)
         read_back(c)
-
-
-def flip(path, at):
-    with open(path, "r+b") as file:
-        file.seek(at)
-        byte = file.read(1)
-        file.seek(at)
-        file.write(bytes([byte[0] ^ 4]))
 
 
 def journal_of(c, name):
