@@ -11,7 +11,7 @@ import time
 import report
 from machines import (BUILD, LOAD_S_MAX, BenchError, Holdfast, Redis, Resp, fill,
                       need_disk, wait_for)
-from recovery import DISK_BYTES_PER_KEY, JOINER
+from recovery import DISK_BYTES_PER_KEY, stop
 
 CONNECTIONS = 50
 RATE_SHARE = 0.3      # of what was possible: latencies of a queue that is always full say nothing
@@ -120,19 +120,16 @@ def for_seconds(seconds):
 
 
 def with_join(cluster, keys, seconds, note):
-    name = cluster.name
-    if cluster.primary() == JOINER:
-        raise BenchError(f"{JOINER} is the primary, and was to be stopped")
+    name, joiner = cluster.name, cluster.backup()
     note((name, WHOLE), slices_while(cluster, keys, for_seconds(seconds)))
-    cluster.order(f"STOP {JOINER}")
-    wait_for(f"{JOINER} to stop", lambda: not cluster.entry(JOINER)["pid"], LOAD_S_MAX)
-    shutil.rmtree(cluster.directory_of(JOINER))
+    stop(cluster, joiner)
+    shutil.rmtree(cluster.directory_of(joiner))
     note((name, LEFT), slices_while(cluster, keys, for_seconds(seconds)))
     begin = time.monotonic()
-    cluster.order(f"START {JOINER}")
+    cluster.order(f"START {joiner}")
     note((name, JOINING), slices_while(cluster, keys, lambda: not cluster.is_whole()))
     report.progress(f"{name}: joined in {time.monotonic() - begin:.1f} s under load")
-    wait_for(f"{JOINER} to be a member", cluster.is_whole, LOAD_S_MAX)
+    wait_for(f"{joiner} to be a member", cluster.is_whole, LOAD_S_MAX)
 
 
 # ---- All of it ----

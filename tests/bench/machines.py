@@ -361,6 +361,11 @@ class Holdfast(Contestant):
     def primary(self):
         return self.status()["view"]["primary"]
 
+    def backup(self):
+        """A server that may be stopped without a failover."""
+        first = self.primary()
+        return max(name for name in self.client_ports if name != first)
+
     def pid(self, server):
         """The pid of a server, which must be a child of one of our lfds."""
         for entry in self.status()["servers"]:

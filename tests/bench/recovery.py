@@ -11,7 +11,6 @@ from machines import (LOAD_S_MAX, Holdfast, Redis, disk_bytes, fill, is_written,
 
 DISK_BYTES_PER_KEY = 2500  # at most, of one contestant: three journals, each with checkpoints
 EVERY_S = 0.005
-JOINER = "s3"
 
 REDIS_STARTS = {
     "start: Redis, from RDB": None,
@@ -88,15 +87,20 @@ def holdfast_start(name, servers, keys, note):
                          lambda: is_written(cluster.client_ports["s1"]), begin))
 
 
+def stop(cluster, server):
+    cluster.order(f"STOP {server}")
+    wait_for(f"{server} to stop", lambda: not cluster.entry(server)["pid"], LOAD_S_MAX)
+
+
 def rejoin(cluster, empty):
     """Stops a server, takes its files away or not, and starts it: until it is a member again."""
-    cluster.order(f"STOP {JOINER}")
-    wait_for(f"{JOINER} to stop", lambda: not cluster.entry(JOINER)["pid"], LOAD_S_MAX)
+    joiner = cluster.backup()
+    stop(cluster, joiner)
     if empty:
-        shutil.rmtree(cluster.directory_of(JOINER))
+        shutil.rmtree(cluster.directory_of(joiner))
     begin = time.monotonic()
-    cluster.order(f"START {JOINER}")
-    return until(f"{JOINER} to be a member", cluster.is_whole, begin)
+    cluster.order(f"START {joiner}")
+    return until(f"{joiner} to be a member", cluster.is_whole, begin)
 
 
 def holdfast_join(keys, note):
