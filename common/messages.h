@@ -299,7 +299,8 @@ const char *phase_name(uint8_t phase);
 #define CHECKPOINT_ACK_FIELDS(F)           \
     F(u64, index)                          \
     F(u32, slices)   /* taken in so far */ \
-    F(u8, installed) /* 0: going on; 1: in; 2: refused, begin again */
+    F(u8, installed) /* 0: going on; 1: in; 2: refused, begin again; 3: the link is back, go on */ \
+                     /* from there */
 /* At most a few times per second, and when the phase changes. */
 #define PROGRESS_FIELDS(F)                 \
     F(node, server)                        \
@@ -353,7 +354,7 @@ enum command_verb {
     R(certain, 0, 1)                                    \
     R(change, CHANGE_NONE, CHANGE_UNWATCHED)            \
     R(cut, 0, 1)                                        \
-    R(installed, 0, 2)                                  \
+    R(installed, 0, 3)                                  \
     R(intact, 0, 1)                                     \
     R(known, 0, 1)                                      \
     R(phase, PHASE_NONE, PHASE_FOLLOWING)               \

@@ -178,12 +178,16 @@ void server_receive(struct server *s, struct instant now, const struct message *
             checkpoints_receive(s, now, message, out);
         return;
     case MESSAGE_CHECKPOINT_ACK:
-        if (node_is_server(message->from))
+        if (node_is_server(message->from) && message->checkpoint_ack.installed == 3)
+            transfer_out_resume(&s->transfer_out, now, message->from, &message->checkpoint_ack,
+                                out);
+        else if (node_is_server(message->from))
             transfer_out_ack(&s->transfer_out, now, message->from, &message->checkpoint_ack);
         return;
     case MESSAGE_LINK_DOWN:
+    case MESSAGE_LINK_UP:
         if (node_is_server(message->from))
-            transfer_out_lost(&s->transfer_out, message->from);
+            checkpoints_link(s, now, message, out);
         break;
     default: break;
     }

@@ -110,11 +110,16 @@ static void lose_state(struct effects *out, const struct transfer_in *t)
 
 /* A whole state is coming in from another server that is still there: a second one would only begin
  * it anew. */
-static bool under_way(const struct server *s, node_id from)
+static bool under_way(const struct server *s, struct instant now, node_id from)
 {
     const struct transfer_in *t = &s->transfer_in;
 
-    return t->open && t->direct && t->from != from && s->replica.peers[node_index(t->from)].linked;
+    /* While the disk lags it is the sender that waits. */
+    bool comes_on = instant_since_ms(now, t->heard) < TRANSFER_PARTED_MS_MAX ||
+                    (t->keeping && t->kept < t->slices);
+
+    return t->open && t->direct && t->from != from && comes_on &&
+           s->replica.peers[node_index(t->from)].linked;
 }
 
 static void receive_begin(struct server *s, struct instant now, const struct message *message,
@@ -124,7 +129,7 @@ static void receive_begin(struct server *s, struct instant now, const struct mes
 
     if (s->transfer_in.applying && s->transfer_in.complete)
         return; /* the sender hears of the one before first */
-    if (!takes(s, message, &direct) || (direct && under_way(s, message->from))) {
+    if (!takes(s, message, &direct) || (direct && under_way(s, now, message->from))) {
         struct transfer_in refused = { .from = message->from, .begin = message->checkpoint_begin };
 
         transfer_in_answer(&refused, 2, out);
@@ -145,6 +150,8 @@ void checkpoints_receive(struct server *s, struct instant now, const struct mess
 {
     bool sound = true;
 
+    if (s->transfer_in.from == message->from)
+        s->transfer_in.heard = now;
     switch (message->type) {
     case MESSAGE_CHECKPOINT_BEGIN: receive_begin(s, now, message, out); break;
     case MESSAGE_CHECKPOINT_SLICE:
@@ -157,6 +164,20 @@ void checkpoints_receive(struct server *s, struct instant now, const struct mess
         lose_state(out, &s->transfer_in);
     else if (!sound)
         transfer_in_abort(&s->transfer_in, out);
+}
+
+void checkpoints_link(struct server *s, struct instant now, const struct message *message,
+                      struct effects *out)
+{
+    if (message->type == MESSAGE_LINK_DOWN) {
+        uint64_t incarnation = s->replica.peers[node_index(message->from)].incarnation;
+
+        transfer_out_lost(&s->transfer_out, now, message->from, incarnation);
+        transfer_in_lost(&s->transfer_in, now, message->from, incarnation);
+    } else {
+        transfer_out_found(&s->transfer_out, message->from, message->link_up.incarnation);
+        transfer_in_found(&s->transfer_in, message->from, message->link_up.incarnation, out);
+    }
 }
 
 /* Whether a checkpoint that is here may become our state now. */
@@ -220,17 +241,18 @@ static bool is_late(const struct server *s)
            (s->replica.role == ROLE_PRIMARY || t->begin.index <= s->replica.executed_index);
 }
 
-/* A checkpoint whose sender is gone: what was applied as it came was no state yet. A new view alone
- * changes nothing: a checkpoint shows what is committed. */
-static void drop_orphan(struct server *s, struct effects *out)
+/* A checkpoint whose sender is gone for good: what was applied as it came was no state yet. A new
+ * view alone changes nothing: a checkpoint shows what is committed. */
+static void drop_orphan(struct server *s, struct instant now, struct effects *out)
 {
     struct transfer_in *t = &s->transfer_in;
+    bool may_return = t->parted && instant_since_ms(now, t->heard) < TRANSFER_PARTED_MS_MAX;
 
     if (is_late(s)) {
         transfer_in_abort(t, out);
         return;
     }
-    if (!t->open || t->complete ||
+    if (!t->open || t->complete || may_return ||
         (s->replica.peers[node_index(t->from)].linked &&
          (t->direct || t->from == s->replica.view.primary)))
         return;
@@ -309,7 +331,7 @@ struct instant checkpoints_deadline(const struct server *s)
 
 void checkpoints_tick(struct server *s, struct instant now, struct effects *out)
 {
-    drop_orphan(s, out);
+    drop_orphan(s, now, out);
     note_receiving(s, now, out);
     apply(s, now, out);
     if (replica_fenced(&s->replica) && s->transfer_out.round)

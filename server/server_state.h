@@ -90,6 +90,8 @@ bool disk_keep_due(const struct server *s, struct instant now);
 /* server_checkpoints.c */
 void checkpoints_receive(struct server *s, struct instant now, const struct message *message,
                          struct effects *out);
+void checkpoints_link(struct server *s, struct instant now, const struct message *message,
+                      struct effects *out);
 void checkpoints_tick(struct server *s, struct instant now, struct effects *out);
 /* When checkpoints_tick() has something to do. */
 struct instant checkpoints_deadline(const struct server *s);

@@ -27,7 +27,7 @@ void transfer_out_abort(struct transfer_out *t, struct machine *machine, struct 
     if (transfer_out_busy(t) && goes_to_disk(t))
         effects_add(out, EFFECT_KEEP_END);
     t->open = t->ended = false;
-    t->receivers = 0;
+    t->receivers = t->parted = 0;
 }
 
 static void send_all(const struct transfer_out *t, const struct message *message,
@@ -142,10 +142,65 @@ void transfer_out_kept(struct transfer_out *t)
         t->receivers = 0;
 }
 
-void transfer_out_lost(struct transfer_out *t, node_id receiver)
+void transfer_out_lost(struct transfer_out *t, struct instant now, node_id receiver,
+                       uint64_t incarnation)
 {
-    t->wanted &= ~(1u << node_index(receiver));
-    t->receivers &= ~(1u << node_index(receiver));
+    const uint32_t bit = 1u << node_index(receiver);
+
+    t->wanted &= ~bit;
+    if (t->round || !transfer_out_busy(t) || !(t->receivers & bit)) {
+        t->receivers &= ~bit;
+        return;
+    }
+    t->parted |= bit;
+    t->parted_incarnation[node_index(receiver)] = incarnation;
+    t->progress = now;
+}
+
+void transfer_out_found(struct transfer_out *t, node_id receiver, uint64_t incarnation)
+{
+    const uint32_t i = node_index(receiver);
+
+    if (!(t->parted >> i & 1u) || t->parted_incarnation[i] != incarnation)
+        t->receivers &= ~(1u << i);
+}
+
+static void send_end(const struct transfer_out *t, struct effects *out)
+{
+    send_all(t,
+             &(struct message){ .type = MESSAGE_CHECKPOINT_END,
+                                .checkpoint_end = { .index = t->index, .slices = t->sent } },
+             out);
+}
+
+static void send_one(const struct transfer_out *t, uint32_t sequence, struct effects *out)
+{
+    send_all(t,
+             &(struct message){ .type = MESSAGE_CHECKPOINT_SLICE,
+                                .checkpoint_slice = {
+                                    .index = t->index,
+                                    .sequence = sequence,
+                                    .data = buffer_bytes(&t->slices[sequence % SLICE_WINDOW]),
+                                } },
+             out);
+}
+
+void transfer_out_resume(struct transfer_out *t, struct instant now, node_id from,
+                         const struct message_checkpoint_ack *ack, struct effects *out)
+{
+    const uint32_t bit = 1u << node_index(from);
+
+    if (!(t->parted & t->receivers & bit) || ack->index != t->index || ack->slices > t->sent ||
+        t->sent - ack->slices > SLICE_WINDOW)
+        return;
+    t->parted &= ~bit;
+    t->progress = now;
+    effects_note(out, "%s is back: its checkpoint of entry %lu goes on behind slice %u",
+                 node_name(from), (unsigned long)t->index, ack->slices);
+    for (uint32_t i = ack->slices; i < t->sent; i++)
+        send_one(t, i, out);
+    if (t->ended)
+        send_end(t, out);
 }
 
 void transfer_out_ack(struct transfer_out *t, struct instant now, node_id from,
@@ -174,7 +229,7 @@ void transfer_out_paced(struct transfer_out *t, struct instant now, uint64_t too
 
 static bool is_ready(const struct transfer_out *t)
 {
-    if (!t->open)
+    if (!t->open || t->parted)
         return false;
     for (uint32_t i = 0; i < SERVER_COUNT_MAX; i++)
         if (t->receivers >> i & 1u && t->sent - t->acked[i] >= SLICE_WINDOW)
@@ -189,28 +244,19 @@ struct instant transfer_out_due(const struct transfer_out *t)
 
 static void send_slice(struct transfer_out *t, struct machine *machine, struct effects *out)
 {
+    struct buffer *slice = &t->slices[t->sent % SLICE_WINDOW]; /* what was there is acknowledged */
     bool more;
 
-    buffer_clear(&t->slice, SLICE_BYTES_MAX);
-    more = machine_checkpoint_slice(machine, t->slice_bytes, &t->slice);
-    if (buffer_size(&t->slice)) {
-        send_all(t,
-                 &(struct message){ .type = MESSAGE_CHECKPOINT_SLICE,
-                                    .checkpoint_slice = { .index = t->index,
-                                                          .sequence = t->sent,
-                                                          .data = buffer_bytes(&t->slice) } },
-                 out);
-        t->sent++;
-    }
+    buffer_clear(slice, SLICE_BYTES_MAX);
+    more = machine_checkpoint_slice(machine, t->slice_bytes, slice);
+    if (buffer_size(slice))
+        send_one(t, t->sent++, out);
     if (more)
         return;
     machine_checkpoint_end(machine);
     t->open = false;
     t->ended = true;
-    send_all(t,
-             &(struct message){ .type = MESSAGE_CHECKPOINT_END,
-                                .checkpoint_end = { .index = t->index, .slices = t->sent } },
-             out);
+    send_end(t, out);
 }
 
 void transfer_out_tick(struct transfer_out *t, struct instant now, struct machine *machine,
@@ -237,6 +283,7 @@ void transfer_in_abort(struct transfer_in *t, struct effects *out)
     if (t->open && t->keeping)
         effects_add(out, EFFECT_KEEP_END);
     t->open = t->keeping = t->complete = t->applying = false;
+    t->parted = 0;
     buffer_clear(&t->aside, ASIDE_KEEP_BYTES);
 }
 
@@ -247,6 +294,13 @@ void transfer_in_answer(const struct transfer_in *t, uint8_t installed, struct e
                                    .checkpoint_ack = { .index = t->begin.index,
                                                        .slices = t->slices,
                                                        .installed = installed } });
+}
+
+static void answer_kept(const struct transfer_in *t, struct effects *out)
+{
+    struct transfer_in kept = { .from = t->from, .begin = t->begin, .slices = t->kept };
+
+    transfer_in_answer(&kept, 0, out);
 }
 
 void transfer_in_begin(struct transfer_in *t, struct machine *machine,
@@ -267,6 +321,29 @@ void transfer_in_begin(struct transfer_in *t, struct machine *machine,
     }
     if (keep)
         effects_add(out, EFFECT_KEEP)->message = *message;
+}
+
+void transfer_in_lost(struct transfer_in *t, struct instant now, node_id from, uint64_t incarnation)
+{
+    if (!t->open || !t->direct || t->complete || t->from != from)
+        return;
+    t->parted = incarnation;
+    t->heard = now;
+}
+
+void transfer_in_found(struct transfer_in *t, node_id from, uint64_t incarnation,
+                       struct effects *out)
+{
+    if (!t->open || t->complete || t->from != from)
+        return;
+    if (!t->direct || t->parted != incarnation) {
+        transfer_in_abort(t, out);
+        return;
+    }
+    t->parted = 0;
+    transfer_in_answer(t, 3, out);
+    if (t->keeping)
+        answer_kept(t, out); /* the last of these may have been lost */
 }
 
 static bool is_of(const struct transfer_in *t, node_id from, uint64_t index)
@@ -303,13 +380,10 @@ bool transfer_in_slice(struct transfer_in *t, struct machine *machine,
 /* The sender's window is that of the slower of state and disk. */
 void transfer_in_slice_kept(struct transfer_in *t, struct effects *out)
 {
-    uint32_t slices = t->slices;
-
     if (!t->open || !t->keeping)
         return;
-    t->slices = ++t->kept;
-    transfer_in_answer(t, 0, out);
-    t->slices = slices;
+    t->kept++;
+    answer_kept(t, out);
 }
 
 void transfer_in_kept(struct transfer_in *t)
@@ -363,6 +437,7 @@ bool transfer_in_apply(struct transfer_in *t, struct machine *machine, bool *don
 
 void transfer_free(struct transfer_out *out, struct transfer_in *in)
 {
-    buffer_free(&out->slice);
+    for (uint32_t i = 0; i < SLICE_WINDOW; i++)
+        buffer_free(&out->slices[i]);
     buffer_free(&in->aside);
 }

@@ -13,11 +13,13 @@
 #include "common/instant.h"
 #include "server/machine.h"
 
-#define SLICE_US_MAX             300u       /* to make one slice; else the next one is smaller */
-#define SLICE_BYTES_MIN          (8u << 10) /* but no smaller than so */
-#define SLICE_PARTS              5u    /* a checkpoint's share of a busy loop: one in so many */
-#define SLICE_PARTS_KEPT         10u   /* of one for the disk, for which nobody waits */
-#define TRANSFER_SILENCE_MS_MAX  5000u /* a receiver that acknowledges nothing is given up */
+#define SLICE_US_MAX            300u       /* to make one slice; else the next one is smaller */
+#define SLICE_BYTES_MIN         (8u << 10) /* but no smaller than so */
+#define SLICE_PARTS             5u         /* a checkpoint's share of a busy loop: one in so many */
+#define SLICE_PARTS_KEPT        10u        /* of one for the disk, for which nobody waits */
+#define TRANSFER_SILENCE_MS_MAX 5000u      /* a receiver that acknowledges nothing is given up */
+#define TRANSFER_PARTED_MS_MAX  2000u /* a sender may be away for so long; then another may begin \
+                                       */
 #define TRANSFER_ASIDE_BYTES_MAX (4ull << 30) /* of a checkpoint kept aside */
 
 struct transfer_out {
@@ -31,7 +33,9 @@ struct transfer_out {
     uint32_t sent;      /* slices */
     uint32_t acked[SERVER_COUNT_MAX];
     struct instant progress;
-    struct buffer slice;
+    struct buffer slices[SLICE_WINDOW]; /* the last ones, by their number: to be sent again */
+    uint32_t parted; /* receivers whose link is lost, a set: they may be back and go on */
+    uint64_t parted_incarnation[SERVER_COUNT_MAX];
     uint32_t slice_bytes; /* of the next slice, about */
     struct instant due;   /* of the next slice, no earlier */
     uint32_t wanted;      /* joiners that wait for a donation, a set */
@@ -49,7 +53,9 @@ struct transfer_in {
     struct message_checkpoint_begin begin;
     uint32_t slices;
     uint64_t bytes;
-    struct buffer aside; /* slices, each behind its u32 size */
+    struct instant heard; /* last word of it */
+    uint64_t parted;      /* incarnation of the sender whose link is lost; 0: it is there */
+    struct buffer aside;  /* slices, each behind its u32 size */
 };
 
 /* Out. now_index_view is the view of the entry at machine_index(). */
@@ -63,7 +69,13 @@ void transfer_out_donate(struct transfer_out *t, struct instant now, struct mach
                          uint64_t view, uint64_t index_view, uint32_t linked, struct effects *out);
 void transfer_out_ack(struct transfer_out *t, struct instant now, node_id from,
                       const struct message_checkpoint_ack *ack);
-void transfer_out_lost(struct transfer_out *t, node_id receiver);
+/* The link to a receiver is lost. A joiner may be back in the same life, and goes on where it was
+ * when it says so by transfer_out_resume(): nothing is sent to it before. */
+void transfer_out_lost(struct transfer_out *t, struct instant now, node_id receiver,
+                       uint64_t incarnation);
+void transfer_out_found(struct transfer_out *t, node_id receiver, uint64_t incarnation);
+void transfer_out_resume(struct transfer_out *t, struct instant now, node_id from,
+                         const struct message_checkpoint_ack *ack, struct effects *out);
 void transfer_out_abort(struct transfer_out *t, struct machine *machine, struct effects *out);
 /* Sends the next slice if there is room in the receivers' windows. */
 /* Reads the state out for this server's own disk, if nothing is on its way. */
@@ -94,6 +106,11 @@ void transfer_in_slice_kept(struct transfer_in *t, struct effects *out);
 void transfer_in_kept(struct transfer_in *t);
 /* Applies the next piece of a complete one: *done when it is in. False: the state is lost. */
 bool transfer_in_apply(struct transfer_in *t, struct machine *machine, bool *done);
+/* The link to the sender is lost, or there again: what is applied as it comes goes on then. */
+void transfer_in_lost(struct transfer_in *t, struct instant now, node_id from,
+                      uint64_t incarnation);
+void transfer_in_found(struct transfer_in *t, node_id from, uint64_t incarnation,
+                       struct effects *out);
 void transfer_in_abort(struct transfer_in *t, struct effects *out);
 void transfer_in_answer(const struct transfer_in *t, uint8_t installed, struct effects *out);
 

@@ -416,6 +416,7 @@ static void test_no_checkpoint_before_execution(void **state)
     uint64_t size;
 
     f->server->options.persistent = true;
+    f->server->transfer_out.self = s1;
     f->server->options.keep_bytes_min = 400000;
     (void)snprintf(words, sizeof words, "%0*d", 19000, 1);
     request_pack_command(

@@ -134,14 +134,161 @@ static void test_others_wait_for_it(void **state)
     assert_true(instant_reached(f->now, transfer_out_due(&f->out)));
 }
 
+/* ---- A link that is lost ---- */
+
+/* What a joiner, s2, has of it. */
+struct joiner {
+    struct machine *machine;
+    struct transfer_in in;
+    struct effects effects;
+};
+
+/* What the donor, s1, said arrives. */
+static void arrives(struct fixture *f, struct joiner *j)
+{
+    effects_clear(&j->effects);
+    for (uint32_t i = 0; i < f->effects.count; i++) {
+        struct message m = f->effects.list[i].message;
+        bool good = true;
+
+        if (f->effects.list[i].type != EFFECT_SEND)
+            continue;
+        m.from = s1;
+        if (m.type == MESSAGE_CHECKPOINT_BEGIN)
+            transfer_in_begin(&j->in, j->machine, &m, true, false, &j->effects);
+        else if (m.type == MESSAGE_CHECKPOINT_SLICE)
+            good = transfer_in_slice(&j->in, j->machine, &m, &j->effects);
+        else if (m.type == MESSAGE_CHECKPOINT_END)
+            good = transfer_in_end(&j->in, &m, &j->effects);
+        assert_true(good);
+    }
+    effects_clear(&f->effects);
+}
+
+/* What the joiner said arrives. */
+static void is_answered(struct fixture *f, struct joiner *j)
+{
+    effects_clear(&f->effects);
+    for (uint32_t i = 0; i < j->effects.count; i++) {
+        const struct message *m = &j->effects.list[i].message;
+
+        if (m->checkpoint_ack.installed == 3)
+            transfer_out_resume(&f->out, f->now, s2, &m->checkpoint_ack, &f->effects);
+        else
+            transfer_out_ack(&f->out, f->now, s2, &m->checkpoint_ack);
+    }
+    effects_clear(&j->effects);
+}
+
+static void begin_donation(struct fixture *f, struct joiner *j)
+{
+    *j = (struct joiner){ .machine = machine_new(kv_service()) };
+    transfer_out_wanted(&f->out, s2, 1);
+    transfer_out_donate(&f->out, f->now, f->machine, 1, 1, 1u << node_index(s2), &f->effects);
+    arrives(f, j);
+}
+
+static void part(struct fixture *f, struct joiner *j)
+{
+    transfer_out_lost(&f->out, f->now, s2, 22);
+    transfer_in_lost(&j->in, f->now, s1, 11);
+}
+
+static void turn(struct fixture *f, struct joiner *j)
+{
+    transfer_out_tick(&f->out, f->now, f->machine, &f->effects);
+    arrives(f, j);
+    is_answered(f, j);
+}
+
+static void joiner_free(struct joiner *j)
+{
+    struct transfer_out none = { 0 };
+
+    transfer_free(&none, &j->in);
+    machine_free(j->machine);
+}
+
+/* Slices and acknowledgements are lost with the link; when it is back, in whatever phase, it goes
+ * on where the joiner was. */
+static void test_lost_link_goes_on(void **state)
+{
+    struct fixture *f = *state;
+    struct joiner j;
+    bool done = false;
+
+    begin_donation(f, &j);
+    for (uint32_t round = 0; f->out.open; round++) {
+        uint32_t taken;
+
+        assert_true(round < 1000);
+        turn(f, &j);
+        transfer_out_tick(&f->out, f->now, f->machine, &f->effects);
+        transfer_out_tick(&f->out, f->now, f->machine, &f->effects);
+        if (round % 2)
+            arrives(f, &j); /* but the acknowledgement does not */
+        taken = j.in.slices;
+        part(f, &j);
+        effects_clear(&f->effects);
+        transfer_out_tick(&f->out, f->now, f->machine, &f->effects);
+        assert_int_equal(f->effects.count, 0); /* nothing is said to nobody */
+        transfer_out_found(&f->out, s2, 22);
+        transfer_in_found(&j.in, s1, 11, &j.effects);
+        is_answered(f, &j);
+        assert_true(f->out.sent - taken <= SLICE_WINDOW);
+        arrives(f, &j);
+        assert_int_equal(j.in.slices, f->out.sent);
+        is_answered(f, &j);
+    }
+    assert_true(j.in.complete);
+    assert_true(transfer_in_apply(&j.in, j.machine, &done) && done);
+    assert_int_equal(machine_digest(j.machine), machine_digest(f->machine));
+    joiner_free(&j);
+}
+
+/* Another life of the joiner has nothing of it, and another life of the donor neither. */
+static void test_lost_life_begins_anew(void **state)
+{
+    struct fixture *f = *state;
+    struct joiner j;
+
+    begin_donation(f, &j);
+    turn(f, &j);
+    part(f, &j);
+    transfer_out_found(&f->out, s2, 23);
+    transfer_out_tick(&f->out, f->now, f->machine, &f->effects);
+    assert_false(transfer_out_busy(&f->out));
+    transfer_in_found(&j.in, s1, 12, &j.effects);
+    assert_false(j.in.open);
+    joiner_free(&j);
+}
+
+/* Who does not come back is given up. */
+static void test_lost_for_good(void **state)
+{
+    struct fixture *f = *state;
+    struct joiner j;
+
+    begin_donation(f, &j);
+    turn(f, &j);
+    part(f, &j);
+    f->now = instant_add_ms(f->now, TRANSFER_SILENCE_MS_MAX - 1);
+    transfer_out_tick(&f->out, f->now, f->machine, &f->effects);
+    assert_true(transfer_out_busy(&f->out));
+    f->now = instant_add_ms(f->now, 1);
+    transfer_out_tick(&f->out, f->now, f->machine, &f->effects);
+    assert_false(transfer_out_busy(&f->out));
+    joiner_free(&j);
+}
+
 #define STORY(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        STORY(test_slices_fit_the_time),
-        STORY(test_work_goes_first),
-        STORY(test_others_wait_for_it),
+        STORY(test_slices_fit_the_time),   STORY(test_work_goes_first),
+        STORY(test_others_wait_for_it),    STORY(test_lost_link_goes_on),
+        STORY(test_lost_life_begins_anew), STORY(test_lost_for_good),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
