@@ -267,6 +267,22 @@ static inline void reports_damaged(struct story *f, uint64_t ms, node_id server,
     report_all(f, ms, server, view, index, false, 0);
 }
 
+/* Intact, but its end was cut when its machine lost its power. */
+static inline void reports_cut(struct story *f, uint64_t ms, node_id server, uint64_t view,
+                               uint64_t index)
+{
+    uint64_t incarnation = f->rm.roster.server[node_index(server)].link_incarnation;
+
+    deliver(f, ms, server,
+            (struct message){ .type = MESSAGE_REPORT,
+                              .report = { .number = f->rm.view.number,
+                                          .incarnation = incarnation,
+                                          .intact = 1,
+                                          .cut = 1,
+                                          .journal_view = view,
+                                          .last_index = index } });
+}
+
 static inline void activates(struct story *f, uint64_t ms, node_id server, uint64_t number)
 {
     deliver(f, ms, server,

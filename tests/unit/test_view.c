@@ -252,6 +252,40 @@ static void test_whole_cluster_from_disk(void **state)
              "3 members: s1, s2, s3; view 2, primary s3\n");
 }
 
+/* After a loss of power, a journal whose end was torn may lack what was acknowledged: with acks =
+ * all one survivor is enough, but not that one. */
+static void test_cut_journal(void **state)
+{
+    struct story *f = *state;
+
+    f->options.persistent = true;
+    serve(f, 5000);
+    begin(f, 9000);
+    gfd_link(f, 9000);
+    links(f, 9001, S1, 12);
+    forget(f);
+    reports_cut(f, 9001, S1, 1, 50);
+    story(f, "");
+    tick(f, 9100);
+    story(f, "view 2 waits for a report of one more of: s2, s3\n");
+    links(f, 9200, S2, 22);
+    forget(f);
+    reports_damaged(f, 9201, S2, 1, 51);
+    story(f, "view 2 waits for a report of one more of: s3\n");
+    links(f, 9300, S3, 32);
+    forget(f);
+    reports_damaged(f, 9301, S3, 1, 51);
+    story(f,
+          "view 1: the end of the journal of s1 was torn when the power went, and too few others "
+          "are left to tell whether it was acknowledged: data may be lost; bring one back or "
+          "accept with `holdfast recover --accept-loss`\n");
+    links(f, 9400, S2, 23);
+    forget(f);
+    reports(f, 9401, S2, 1, 51);
+    tick(f, 11000);
+    assert_int_equal(saved_current(&f->rm.saved)->primary, S2);
+}
+
 /* Rule 4 back to the last active view: view 2 and 3 never were active, so what view 1 committed
  * must be answered for, too. */
 static void test_views_never_active(void **state)
@@ -992,6 +1026,7 @@ int main(void)
         STORY(test_next_life_does_not_count),
         STORY(test_next_life_counts_from_disk),
         STORY(test_whole_cluster_from_disk),
+        STORY(test_cut_journal),
         STORY(test_views_never_active),
         STORY(test_void_view_is_forgotten),
         STORY(test_reporter_dies),
