@@ -96,6 +96,31 @@ static void test_held_bytes_stay(void **state)
     journal_free(&j);
 }
 
+/* Truncation takes whole blocks and a part of one; at the end of a block only whole ones. */
+static void test_truncate(void **state)
+{
+    struct journal j;
+    uint64_t end_of_first;
+
+    (void)state;
+    journal_init(&j, 1);
+    fill(&j, 100, 1, 100000);
+    end_of_first = j.blocks[j.start].count;
+    assert_true(end_of_first > 1 && end_of_first < 50);
+    journal_truncate(&j, 50);
+    assert_int_equal(j.last, 50);
+    journal_truncate(&j, end_of_first);
+    assert_int_equal(j.count, 1);
+    fill(&j, 1, 2, 10);
+    assert_int_equal(j.last, end_of_first + 1);
+    assert_int_equal(journal_at(&j, end_of_first)->view, 1);
+    assert_int_equal(journal_at(&j, end_of_first + 1)->view, 2);
+    journal_truncate(&j, 0);
+    assert_int_equal(j.count, 0);
+    assert_int_equal(j.bytes, 0);
+    journal_free(&j);
+}
+
 /* Dropping gives back whole blocks, and only as far as asked. */
 static void test_drop(void **state)
 {
@@ -178,6 +203,7 @@ int main(void)
         cmocka_unit_test(test_append_and_find), cmocka_unit_test(test_slices),
         cmocka_unit_test(test_held_bytes_stay), cmocka_unit_test(test_drop),
         cmocka_unit_test(test_spares),          cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_truncate),
     };
 
     return cmocka_run_group_tests_name("journal", tests, NULL, NULL);

@@ -432,6 +432,46 @@ static void test_old_events_are_dropped(void **state)
     assert_non_null(rm_event(&f->rm, f->rm.event_sequence - RM_EVENTS_MAX + 1));
 }
 
+/* Views of which none becomes active pile up; when there is no room to remember another, no more
+ * are made, and the operator is asked. */
+static void test_history_is_full(void **state)
+{
+    struct story *f = *state;
+
+    serve_whole(f);
+    for (uint64_t ms = 7000; f->rm.saved.view_count < SAVED_VIEWS_MAX; ms += 1000) {
+        uint64_t number = saved_current(&f->rm.saved)->number;
+
+        states(f, ms, S2, number, number + 1); /* somebody promised it to an rm that is gone */
+        for (uint32_t i = 0; i < 3; i++)
+            reports(f, ms + 1, NODE_SERVER(i), number, 10 + number);
+        assert_true(saved_current(&f->rm.saved)->number > number);
+    }
+    forget(f);
+    states(f, 999000, S2, saved_current(&f->rm.saved)->number,
+           saved_current(&f->rm.saved)->number + 1);
+    for (uint32_t i = 0; i < 3; i++)
+        reports(f, 999001, NODE_SERVER(i), saved_current(&f->rm.saved)->number, 1000);
+    tick(f, 999500);
+    assert_int_equal(f->rm.saved.view_count, SAVED_VIEWS_MAX);
+    assert_non_null(
+        strstr((const char *)buffer_head(&f->said), "64 views were issued and none became active"));
+    forget(f);
+}
+
+/* A gfd that came back lists somebody no more, and says nothing of a death: the server is lost. */
+static void test_silently_unlisted(void **state)
+{
+    struct story *f = *state;
+
+    serve_whole(f);
+    members_drop(&f->members, S3);
+    f->version++;
+    gfd_lists(f, 7000);
+    assert_false(f->rm.roster.server[2].listed);
+    assert_true(f->rm.view.fencing);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -454,6 +494,8 @@ int main(void)
         STORY(test_events),
         STORY(test_old_events_are_dropped),
         STORY(test_restart_without_store),
+        STORY(test_history_is_full),
+        STORY(test_silently_unlisted),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
