@@ -39,7 +39,8 @@ static void begin_round(struct server *s, struct instant now, struct effects *ou
         return;
     s->round_due = instant_add_ms(now, s->options.checkpoint_interval_ms);
     receivers = round_receivers(s, &base_index);
-    if (!receivers || base_index == machine_index(s->machine) ||
+    /* Whoever claims to be past us is wrong; there is nothing to tell it. */
+    if (!receivers || base_index >= machine_index(s->machine) ||
         machine_index(s->machine) < r->view_start)
         return;
     s->round_index = machine_index(s->machine);

@@ -377,6 +377,79 @@ static void store_seed(const char *name, uint32_t views)
     free(out);
 }
 
+/* ---- Backups ---- */
+
+static void put_frame(struct buffer *seed, uint8_t how, const struct message *message)
+{
+    const uint8_t step[2] = { 0, how };
+    struct buffer frame = { 0 };
+
+    message_encode(message, &frame);
+    buffer_consume(&frame, 4);
+    buffer_append(seed, step, sizeof step);
+    put_piece(seed, buffer_bytes(&frame));
+    buffer_free(&frame);
+}
+
+static void put_step(struct buffer *seed, uint8_t what, uint8_t how)
+{
+    const uint8_t step[2] = { what, how };
+
+    buffer_append(seed, step, sizeof step);
+}
+
+/* s2 and s3 as they should be, in a view that s1 leads: positions, acknowledgements, forwards. */
+static void peer_seed(const char *name, uint8_t style)
+{
+    struct journal_run runs[2] = { { 0, 0 }, { 1, 1 } };
+    struct message position = { .type = MESSAGE_POSITION,
+                                .position = { .view = 1,
+                                              .incarnation = 22,
+                                              .first_index = 1,
+                                              .whole = 1,
+                                              .runs = bytes_of(runs, 16) } };
+    struct message ack = { .type = MESSAGE_ACK,
+                           .ack = { .view = 1, .incarnation = 22, .index = 1 } };
+    struct message forward = { .type = MESSAGE_FORWARD, .forward = { .view = 1 } };
+    struct message done = { .type = MESSAGE_CHECKPOINT_ACK, .checkpoint_ack = { 2, 1, 1 } };
+    struct journal_record header = { .token = 5,
+                                     .kind = REQUEST_COMMAND,
+                                     .incarnation = 22,
+                                     .origin = NODE_SERVER(1),
+                                     .wants_reply = 1 };
+    struct buffer seed = { 0 }, request = { 0 }, records = { 0 };
+
+    pack_words(&request, "SET a 1");
+    journal_record_pack(&records, &header, buffer_bytes(&request));
+    header.session = header.sequence = 1;
+    journal_record_pack(&records, &header, buffer_bytes(&request));
+    header.kind = REQUEST_READ;
+    journal_record_pack(&records, &header, buffer_bytes(&request));
+    forward.forward.requests = buffer_bytes(&records);
+    buffer_append(&seed, &style, 1);
+    put_frame(&seed, 0, &position);
+    put_step(&seed, 2, 1);
+    put_frame(&seed, 0, &ack);
+    put_step(&seed, 3, 1);
+    put_step(&seed, 3, 4);
+    put_frame(&seed, 0, &forward);
+    put_step(&seed, 2, 110);
+    ack.ack.index = ack.ack.executed_index = 4;
+    put_frame(&seed, 0, &ack);
+    put_step(&seed, 2, 1);
+    put_frame(&seed, 0, &done);
+    put_step(&seed, 4, 2);
+    position.position.incarnation = 2;
+    position.position.last_index = 1;
+    position.position.runs = bytes_of(runs, sizeof runs);
+    put_frame(&seed, 0, &position);
+    put_step(&seed, 2, 10);
+    write_seed("peer", name, &seed);
+    buffer_free(&seed);
+    buffer_free(&request);
+    buffer_free(&records);
+}
+
 /* ---- Requests ---- */
 
 static void put_entry(struct buffer *seed, uint8_t kind, uint8_t session, const char *words)
@@ -503,6 +576,8 @@ int main(int argc, char **argv)
     records_seed();
     store_seed("no_view", 0);
     store_seed("three_views", 3);
+    peer_seed("active", 0);
+    peer_seed("passive", 1);
     request_seed();
     connection_seeds();
     machine_free(machine);

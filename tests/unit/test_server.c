@@ -479,6 +479,31 @@ static void test_round_overtaken(void **state)
     assert_int_equal(machine_index(f->server->machine), 6);
 }
 
+/* Backups that claim a state beyond their primary's get no round of changes since then, and do not
+ * bring it down. Found by fuzz_peer. */
+static void test_round_for_liars(void **state)
+{
+    struct fixture *f = *state;
+    struct message m = { .type = MESSAGE_ACK,
+                         .ack = { .view = 1, .index = 1, .executed_index = 2 } };
+
+    link_all(f);
+    enter(f, 1, s1, 2, STYLE_PASSIVE);
+    tick(f, 1);
+    submit(f, 1, 1, REQUEST_COMMAND, "SET a 1");
+    m.ack.incarnation = 22;
+    hear(f, s2, m);
+    m.ack.incarnation = 33;
+    hear(f, s3, m);
+    tick(f, 1);
+    assert_int_equal(machine_index(f->server->machine), 1);
+    tick(f, 100000); /* a checkpoint is due */
+    assert_false(said(f, "checkpoint_begin"));
+    ack(f, s2, 2);
+    tick(f, 1);
+    assert_int_equal(machine_index(f->server->machine), 2);
+}
+
 #define STORY(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -493,6 +518,7 @@ int main(void)
         STORY(test_execution_by_time),
         STORY(test_no_checkpoint_before_execution),
         STORY(test_round_overtaken),
+        STORY(test_round_for_liars),
         STORY(test_clock_set_back),
     };
 
