@@ -123,7 +123,8 @@ static void journal_begin_behind(struct replica *r, uint64_t index, uint64_t vie
     r->first_index = index + 1;
     r->last_index = r->saved_index = r->persist_asked = index;
     r->commit_index = r->executed_index = 0;
-    r->whole = r->intact = false;
+    r->whole = index == 0; /* the state before the first entry is none */
+    r->intact = false;
     r->whole_at = 0;
     effects_add(out, EFFECT_RESET)->reference = index;
 }
@@ -1216,8 +1217,8 @@ void replica_recover_state(struct replica *r, uint64_t index, uint64_t view)
 
 uint64_t replica_recover_reset(struct replica *r, uint64_t index)
 {
-    if (index > r->commit_index)
-        r->whole = false;
+    /* A later one may begin behind a checkpoint again: of a join that began twice, say. */
+    r->whole = index <= r->commit_index;
     /* What was there before is gone, also where the new entries do not reach. */
     r->run_count = 1;
     r->last_index = r->saved_index = r->persist_asked = r->commit_index;

@@ -152,6 +152,41 @@ static void test_primary_begins(void **state)
     assert_true(said(f, "feed s3"));
 }
 
+/* Begun anew behind nothing: there is no state to wait for. A joiner of a primary that has executed
+ * nothing yet waited for one for ever, and passed for caught up without it. */
+static void test_reset_to_the_beginning(void **state)
+{
+    struct fixture *f = *state;
+    struct message reset;
+
+    link_up(f, s2, 22);
+    hear(f, NODE_RM, view(1, s2, 1, 2));
+    reset = append(f, 1, 0, 1, 3, 1, 0);
+    reset.append.reset = true;
+    hear(f, s2, reset);
+    assert_true(f->replica.whole);
+    assert_int_equal(f->replica.last_index, 3);
+    hear(f, s2, append(f, 1, 1, 4, 4, 1, 4));
+    assert_int_equal(f->replica.commit_index, 4);
+}
+
+/* A join that began twice leaves two resets, and a checkpoint for the second only: what is behind
+ * that is whole. */
+static void test_recovers_from_two_resets(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t last;
+
+    replica_recover_state(&f->replica, 50, 2);
+    assert_int_equal(replica_recover_reset(&f->replica, 70), 50);
+    assert_false(replica_recover_entry(&f->replica, 71, 2, &last));
+    assert_int_equal(replica_recover_reset(&f->replica, 49), 50);
+    assert_false(replica_recover_entry(&f->replica, 50, 2, &last));
+    assert_true(replica_recover_entry(&f->replica, 51, 3, &last));
+    assert_true(replica_recovered(&f->replica, true));
+    assert_int_equal(f->replica.last_index, 51);
+}
+
 /* A server that was empty is intact once it holds the beginning of a view that it is a member of:
  * others had what its earlier lives acknowledged. Not as a joiner, and not any more when it begins
  * its journal anew. */
@@ -874,6 +909,8 @@ int main(void)
         STORY(test_chain_cannot_feed),
         STORY(test_where_journals_part),
         STORY(test_intact_as_member),
+        STORY(test_reset_to_the_beginning),
+        STORY(test_recovers_from_two_resets),
     };
 
     return cmocka_run_group_tests_name("replica", tests, NULL, NULL);
