@@ -3,11 +3,14 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "server/journal.h"
+#include "server/server_state.h"
 #include "tests/simulator/parts.h"
 
-#define NEWS_MS   1000u   /* until the rm has heard of a death */
-#define VIEWS_MAX 100000u /* a run that has so many is wrong in itself */
+#define WIRES_EVERY      16u        /* turns between two looks at what is under way */
+#define WIRE_COUNT_MAX   20000u     /* messages; heartbeats to one that is stopped, too */
+#define WIRE_BYTES_SMALL (4u << 20) /* of all that have no window of their own */
+#define NEWS_MS          1000u      /* until the rm has heard of a death */
+#define VIEWS_MAX        100000u    /* a run that has so many is wrong in itself */
 
 /* Whether two know the same of a view. What only the primary needs is not compared; a server that
  * has promised a later one names no primary. */
@@ -134,6 +137,12 @@ static bool holds(const struct process *p, uint64_t index, const struct committe
     return record->view == entry->view && record->crc == entry->crc;
 }
 
+/* What counts is written, with fsync = "always" synced, unless a fault took it since. */
+static bool on_disk(const struct process *p, uint64_t incarnation, uint64_t index)
+{
+    return !p->disk || p->disk_lost >= incarnation || disk_index(p) >= index;
+}
+
 /* An entry that the primary takes for committed is held by as many members as acks says, who have
  * said so in this view, under the incarnation of their membership. Those that are dead by now may
  * have held it. */
@@ -149,6 +158,8 @@ static void check_commit_held(struct process *p, const struct server_status *s,
             continue;
         if (member != p &&
             !claims_acknowledged(member, s->members.incarnation[i], s->view, s->commit_index))
+            continue;
+        if (!on_disk(member, s->members.incarnation[i], s->commit_index))
             continue;
         if (member->state != PROCESS_RUNNING || member->incarnation != s->members.incarnation[i] ||
             holds(member, s->commit_index, entry))
@@ -234,13 +245,72 @@ static void check_digest(struct process *p, const struct server_status *s)
                  node_name(p->node), (unsigned long long)index, node_name(known->node));
 }
 
+static void check_bound(struct process *p, const char *what, uint64_t count, uint64_t count_max)
+{
+    if (count > count_max)
+        sim_fail(p->sim, "%s has %llu %s, at most %llu are allowed", node_name(p->node),
+                 (unsigned long long)count, what, (unsigned long long)count_max);
+}
+
+/* On the way to one other process, as the windows of server/replica.h and server/transfer.h allow:
+ * the rest is small. */
+static void check_wires(struct process *p)
+{
+    for (uint32_t node = 0; node < NODE_COUNT; node++) {
+        const struct connection *c = p->links[node];
+        uint64_t bytes = 0, count = 0;
+
+        if (!c)
+            continue;
+        for (const struct parcel *m = c->wire[c->end[0] == p ? 1 : 0].parcels.first; m;
+             m = m->next) {
+            bytes += m->size;
+            count++;
+        }
+        check_bound(p, "messages under way to one process", count, WIRE_COUNT_MAX);
+        check_bound(p, "bytes under way to one process", bytes,
+                    FEED_WINDOW * (uint64_t)(BATCH_BYTES_MAX + REQUEST_SIZE_MAX) +
+                        SLICE_WINDOW * (uint64_t)SLICE_BYTES_MAX +
+                        2 * (p->sim->options.pending_bytes_max + REQUEST_SIZE_MAX) +
+                        WIRE_BYTES_SMALL);
+    }
+}
+
+static void check_journal_bytes(struct process *p, const struct server_status *s)
+{
+    const struct replica *r = &p->server->replica;
+
+    if (!s->restoring && s->style == STYLE_ACTIVE && r->executed_index == r->last_index &&
+        r->saved_index == r->last_index)
+        check_bound(p, "bytes of journal in memory", s->journal_bytes,
+                    p->sim->options.journal_bytes_max + 2 * JOURNAL_BLOCK_BYTES);
+}
+
+/* Every queue of a server has its limit. The last request taken may go beyond it. */
 static void check_bounds(struct process *p, const struct server_status *s)
 {
-    /* The limit is looked at before a request is taken: the last one may go beyond it. */
-    if (s->pending_bytes > p->sim->options.pending_bytes_max + REQUEST_SIZE_MAX)
-        sim_fail(p->sim, "%s has %llu bytes of requests pending, the limit is %llu",
-                 node_name(p->node), (unsigned long long)s->pending_bytes,
-                 (unsigned long long)p->sim->options.pending_bytes_max);
+    const struct server *server = p->server;
+    uint64_t pending_max = p->sim->options.pending_bytes_max + REQUEST_SIZE_MAX;
+
+    check_bound(p, "bytes of requests pending", s->pending_bytes, pending_max);
+    check_bound(p, "reads waiting", server->reads.count, server->pending.count);
+    check_bound(p, "bytes to be forwarded", buffer_size(&server->forwards), 2 * pending_max);
+    for (uint32_t i = 0; i < SERVER_COUNT_MAX; i++) {
+        check_bound(p, "appends under way", server->replica.peers[i].window_count, FEED_WINDOW);
+        if (server->transfer_out.open && (server->transfer_out.receivers >> i & 1u))
+            check_bound(p, "slices under way",
+                        server->transfer_out.sent - server->transfer_out.acked[i], SLICE_WINDOW);
+    }
+    check_bound(p, "bytes of a checkpoint aside", buffer_size(&server->transfer_in.aside),
+                TRANSFER_ASIDE_BYTES_MAX);
+    /* What is not saved is not acknowledged: nobody sends more than a window of it. */
+    if (p->disk)
+        check_bound(p, "bytes waiting for the disk", disk_waiting_bytes(p),
+                    2 * p->sim->options.servers * pending_max +
+                        FEED_WINDOW * (uint64_t)(BATCH_BYTES_MAX + REQUEST_SIZE_MAX));
+    check_journal_bytes(p, s);
+    if (p->sim->turns % WIRES_EVERY == 0)
+        check_wires(p);
 }
 
 void checks_turn(struct process *p)
@@ -322,6 +392,9 @@ bool checks_even(struct sim *sim)
 
         if (s->journal_index != primary->status.journal_index ||
             s->commit_index != primary->status.journal_index)
+            return false;
+        if (sim->options.disk &&
+            disk_index(sim_process(sim, NODE_SERVER(i))) < primary->status.journal_index)
             return false;
     }
     return true;

@@ -52,7 +52,9 @@ struct disk {
      * over; guarded: what a frame behind it vouches for, so that damage there is told from a torn
      * tail. */
     uint64_t guarded, synced, written, count, capacity;
-    bool torn;                           /* behind the end lies a piece of a group */
+    bool torn;        /* behind the end lies a piece of a group */
+    uint64_t end;     /* index of the last entry, or of the reset behind which none is written */
+    uint64_t waiting; /* bytes handed over that are not written */
     struct image kept[CHECKPOINTS_KEPT]; /* newest first */
     struct image writing;
     bool open; /* writing is */
@@ -134,6 +136,18 @@ void disk_lose(struct process *p)
     sim_trace(p->sim, p->node, "has lost its disk");
 }
 
+uint64_t disk_index(const struct process *p)
+{
+    const struct disk *d = p->disk;
+
+    return d->end > d->kept[0].head.index ? d->end : d->kept[0].head.index;
+}
+
+uint64_t disk_waiting_bytes(const struct process *p)
+{
+    return p->disk->waiting;
+}
+
 bool disk_cut(const struct process *p)
 {
     return p->disk->life.cut || (p->disk->torn && p->disk->life.boot != p->sim->boot[p->host]);
@@ -146,9 +160,22 @@ bool disk_remembers(const struct process *p, uint64_t incarnation)
 
 /* ---- The end of a process, and of the power ---- */
 
+static void set_written(struct disk *d, uint64_t count)
+{
+    for (uint64_t i = d->written; i < count; i++)
+        d->waiting -= d->items[i].size;
+    if (count > d->first)
+        d->end = d->items[count - 1].index;
+    d->written = count;
+}
+
 static void cut_off(struct disk *d, uint64_t end)
 {
-    d->count = d->written = end;
+    if (end >= d->written)
+        set_written(d, end);
+    d->written = d->count = end;
+    d->end = end > d->first ? d->items[end - 1].index : 0;
+    d->waiting = 0;
     if (d->guarded > end)
         d->guarded = end;
     if (d->synced > end)
@@ -185,7 +212,8 @@ void disk_process_ended(struct process *p, bool in_order)
     if (in_order && d->full_until_ns <= p->sim->now_ns) {
         if (resets(d, d->written) || d->complete_wanted)
             life_write(p, d->complete_wanted);
-        d->synced = d->written = d->count;
+        set_written(d, d->count);
+        d->synced = d->count;
         d->life.clean = true;
     } else {
         d->torn |= d->busy && sim_chance(p->sim, 2) == 0;
@@ -422,7 +450,7 @@ static void group_done(struct process *p, const struct disk_job *job)
         return;
     }
     tell_room(p, false);
-    d->written = job->end;
+    set_written(d, job->end);
     if (always(p))
         set_synced(d, job->end);
     else if (p->sim->options.fsync == FSYNC_INTERVAL && d->sync_due_ns == 0) {
@@ -530,6 +558,7 @@ static void hand_over(struct disk *d, struct written what, struct bytes record)
     what.offset = buffer_size(&d->bytes);
     what.size = record.size;
     d->items[d->count++] = what;
+    d->waiting += what.size;
     buffer_append(&d->bytes, record.data, record.size);
 }
 
@@ -781,7 +810,8 @@ enum disk_outcome disk_recover(struct process *p)
         return DISK_USELESS;
     }
     begin_behind(p);
-    d->synced = d->written = d->count;
+    set_written(d, d->count);
+    d->synced = d->count;
     d->torn = false;
     if (cut) {
         sim_trace(p->sim, p->node, "the end of its journal was cut");

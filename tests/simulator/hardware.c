@@ -192,7 +192,8 @@ static bool unharmed(struct sim *sim)
     for (uint32_t i = 0; i < sim->options.servers; i++) {
         const struct process *p = sim_process(sim, NODE_SERVER(i));
 
-        if (p->doom > 0 || p->paused_until_ns > sim->now_ns || p->slow_until_ns > sim->now_ns)
+        if (p->harmed || p->doom > 0 || p->paused_until_ns > sim->now_ns ||
+            p->slow_until_ns > sim->now_ns)
             return false;
     }
     return true;

@@ -326,7 +326,9 @@ void disk_free(struct process *process);
 void disk_lose(struct process *process);
 bool disk_damage(struct process *process, enum disk_damage damage); /* false: there is nothing */
 void disk_trouble(struct process *process, enum disk_trouble trouble, uint32_t ms);
-void disk_heal(struct process *process);      /* no more troubles */
+void disk_heal(struct process *process);                    /* no more troubles */
+uint64_t disk_index(const struct process *process);         /* what it has written goes to there */
+uint64_t disk_waiting_bytes(const struct process *process); /* handed over and not written */
 bool disk_cut(const struct process *process); /* the end of its journal may be missing */
 /* Whether its next life can speak for that one. */
 bool disk_remembers(const struct process *process, uint64_t incarnation);

@@ -630,7 +630,7 @@ static void fail_lacking(struct sim *sim, const char *what)
 void sim_settle(struct sim *sim)
 {
     sim_run(sim, SETTLE_MS);
-    if (sim->excused && sim->loss_waits > 0 && !sim_has_live_primary(sim))
+    if (sim->excused && (sim->store_bad || (sim->loss_waits > 0 && !sim_has_live_primary(sim))))
         sim_accept_loss(sim);
     if (!stays_whole(sim))
         fail_lacking(sim, "not whole again in time");
