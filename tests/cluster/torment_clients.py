@@ -26,6 +26,12 @@ TEXT_COMMANDS = ["get"] * 9 + ["set"] * 3 + ["append"] * 3 + ["getset", "setnx",
 NUMBER_COMMANDS = ["get"] * 4 + ["incrby"] * 5 + ["set", "del"]
 
 
+class Wrong(Failed):
+    """An answer that cannot be if every call is executed once."""
+
+    check = "once"
+
+
 class History:
     """What all clients did since the last rotate(), as lines of a file."""
 
@@ -139,8 +145,8 @@ class Client(threading.Thread):
             argument = str(self.random.randrange(1, 1000))
         return key, command, "-" if command in ("get", "del") else argument
 
-    def complain(self, text):
-        raise Failed(f"client {self.number} ({self.kind}): {text}")
+    def complain(self, text, kind=Failed):
+        raise kind(f"client {self.number} ({self.kind}): {text}")
 
     # ---- One connection at a time ----
 
@@ -149,7 +155,8 @@ class Client(threading.Thread):
         if self.connection:
             return True
         try:
-            self.connection = self.world.client(self.world.servers[self.server], timeout_s=timeout_s)
+            server = self.world.servers[self.server]
+            self.connection = self.world.client(server, timeout_s=timeout_s)
             return True
         except OSError:
             self.next_server()
@@ -170,7 +177,8 @@ class Client(threading.Thread):
         answer = int(self.certain(["INCR", self.counter()])[0])
         self.counted += 1
         if answer != self.counted:
-            self.complain(f"INCR number {self.counted} of {self.counter()} gave {answer}")
+            self.complain(f"INCR number {self.counted} of {self.counter()} gave {answer}",
+                          Wrong)
 
     def counter(self):
         return f"count:{self.number}"
@@ -214,6 +222,16 @@ class PlainClient(Client):
         return False
 
 
+class ReadingClient(PlainClient):
+    """Only reads: it hears what a server says that has been left alone, where others wait."""
+
+    kind = "reading"
+
+    def draw(self):
+        key, _, _ = super().draw()
+        return key, "get", "-"
+
+
 class OnceClient(Client):
     """Sends ONCE until it is answered, to one server after another."""
 
@@ -238,7 +256,7 @@ class OnceClient(Client):
             self.next_server()
             again = self.attempts(words, once)
             if again != reply:
-                self.complain(f"{words[:2]} sent twice gave {reply!r} and {again!r}")
+                self.complain(f"{words[:2]} sent twice gave {reply!r} and {again!r}", Wrong)
         return reply, returned
 
     def attempts(self, words, ask):
@@ -259,8 +277,8 @@ class OnceClient(Client):
 
 
 class HeavyClient(OnceClient):
-    """Writes large values to keys of its own, so that journals and checkpoints have something to do,
-    and reads them: it is the only one, so it sees the last that it wrote."""
+    """Writes large values to keys of its own, so that journals get long and checkpoints are sent, and
+    reads them: it is the only one, so it sees the last that it wrote."""
 
     kind = "heavy"
     per_s = 5 / (2 if SLOWER > 1 else 1)
@@ -275,7 +293,7 @@ class HeavyClient(OnceClient):
             value = self.certain(["get", key])[0]
             if value != self.values[key]:
                 self.complain(f"{key} is {value and value[:40]!r}…, "
-                              f"not {self.values[key][:40]!r}…")
+                              f"not {self.values[key][:40]!r}…", Wrong)
             return True
         self.written += 1
         text = f"{self.number}.{self.written}/"
@@ -335,7 +353,7 @@ class Crowd:
     def __init__(self, world, seed):
         self.world = world
         self.history = History(world.folder)
-        kinds = [PlainClient] * 6 + [OnceClient] * 4 + [HeavyClient] * 2
+        kinds = [PlainClient] * 6 + [OnceClient] * 4 + [ReadingClient] * 3 + [HeavyClient] * 2
         self.clients = [kind(world, self.history, number, seed)
                         for number, kind in enumerate(kinds, 1)]
         for send_to in ("one", "all"):
@@ -375,7 +393,8 @@ class Crowd:
     def describe(self):
         now = time.monotonic()
         return "\n".join(
-            f"client {c.number} ({c.kind}) waits {now - since:.1f} s, at {self.world.servers[c.server]}"
+            f"client {c.number} ({c.kind}) waits {now - since:.1f} s, "
+            f"at {self.world.servers[c.server]}"
             for c in self.clients if (since := c.busy_since))
 
     def check_counts(self):

@@ -25,6 +25,8 @@ LONG_S = (0.8, 5.0)  # of one that costs a membership
 BULK_WRITES, BULK_BYTES = 100, 1 << 20  # more than one segment of a journal
 VERB_S = 30 * SLOWER
 
+PRIMARY = "the primary"
+
 # Of a server, of whom many depend on, and of whom nothing does but the future.
 PROCESSES = {"server": 8, "lfd": 3, "gfd": 2, "rm": 3, "up": 1}
 KINDS = {"kill": 8, "stop": 6, "restart": 2, "switchover": 3, "style": 1, "cut": 7, "loss": 3,
@@ -84,11 +86,20 @@ class Faults:
         return sorted(faults, key=lambda fault: fault.at_s)
 
     def server(self, r):
-        return r.choice(self.world.servers)
+        """A server by name, or whichever is the primary then, where no budget depends on it."""
+        name, primary = r.choice(self.world.servers), r.random() < 0.3
+        return PRIMARY if primary and self.world.storage == "disk" else name
+
+    def named(self, name):
+        """Who is meant now: the primary as the rm says, while it says anything."""
+        if name != PRIMARY:
+            return name
+        status = self.world.status()
+        return status and status["view"]["primary"] or self.world.servers[0]
 
     def host_servers(self, name):
         """Who may be lost with a process."""
-        if name in ("gfd", "rm"):
+        if name in ("gfd", "rm", PRIMARY):
             return frozenset()
         if name.startswith("up@"):
             machine = self.world.machines[name[3:]]
@@ -101,7 +112,7 @@ class Faults:
         if kind == "server":
             return self.server(r)
         if kind == "lfd":
-            return f"lfd{self.server(r)[1:]}"
+            return f"lfd{r.choice(self.world.servers)[1:]}"
         return f"up@{r.choice(list(self.world.machines))}" if kind == "up" else kind
 
     def span(self, r):
@@ -123,18 +134,23 @@ class Faults:
     def draw_stop(self, r, at_s):
         name = self.process(r, ["server", "lfd", "gfd", "rm"])
         for_s = self.span(r)
-        return Fault("stop", at_s, f"stop {name} for {for_s:.2f} s",
-                     lambda: self.world.signal_name(name, signal.SIGSTOP),
-                     lambda: self.world.signal_name(name, signal.SIGCONT), for_s,
+        stopped = []
+
+        def stop():
+            stopped.append(self.named(name))
+            self.world.signal_name(stopped[0], signal.SIGSTOP)
+        return Fault("stop", at_s, f"stop {name} for {for_s:.2f} s", stop,
+                     lambda: self.world.signal_name(stopped[0], signal.SIGCONT), for_s,
                      self.host_servers(name))
 
     def draw_restart(self, r, at_s):
         name = self.server(r)
-        return Fault("restart", at_s, f"restart {name}", lambda: self.verb("RESTART", name),
+        return Fault("restart", at_s, f"restart {name}",
+                     lambda: self.verb("RESTART", self.named(name)),
                      victims=frozenset([name]))
 
     def draw_switchover(self, r, at_s):
-        name = self.server(r)
+        name = r.choice(self.world.servers)
         return Fault("switchover", at_s, f"switchover to {name}",
                      lambda: self.verb("SWITCHOVER", name))
 
@@ -147,19 +163,22 @@ class Faults:
 
     def draw_cut(self, r, at_s):
         a, b = r.sample(list(self.world.machines), 2)
-        how = r.choice(["both ways", "both ways", "one way", "from all"])
+        how = r.choice(["both ways", "one way", "from all", "from all"])
         for_s = self.span(r)
-        pairs = [(a, b)]
-        if how == "both ways":
-            pairs.append((b, a))
-        elif how == "from all":
-            others = [name for name in self.world.machines if name != a]
-            pairs = [pair for other in others for pair in ((a, other), (other, a))]
+        primary = how == "from all" and self.world.storage == "disk" and r.random() < 0.5
+        pairs = []
+
+        def cut():
+            one = self.world.machine_of(self.named(PRIMARY)).name if primary else a
+            others = [name for name in self.world.machines if name != one]
+            for other in others if how == "from all" else [b]:
+                pairs.extend([(one, other)] if how == "one way" else [(one, other), (other, one)])
+            self.world.cut(pairs)
         what = {"both ways": f"{a} and {b}", "one way": f"{a} from hearing {b}",
-                "from all": f"{a} from all"}[how]
+                "from all": f"{PRIMARY if primary else a} from all"}[how]
         victims = frozenset(s for s in self.world.servers
                             if self.world.machine_of(s).name in (a, b))
-        return Fault("cut", at_s, f"cut {what} for {for_s:.2f} s", lambda: self.world.cut(pairs),
+        return Fault("cut", at_s, f"cut {what} for {for_s:.2f} s", cut,
                      lambda: self.world.cut(pairs, False), for_s, victims)
 
     def draw_loss(self, r, at_s):
@@ -193,7 +212,7 @@ class Faults:
                      self.world.empty, for_s)
 
     def draw_wipe(self, r, at_s):
-        name = self.server(r)
+        name = r.choice(self.world.servers)
         return Fault("wipe", at_s, f"stop {name}, empty its directory, start it",
                      lambda: self.beside(self.wipe, name))
 
@@ -212,7 +231,8 @@ class Faults:
     def kill(self, name, times):
         """Kills it, and its next lives as soon as they can be seen."""
         for _ in range(times):
-            pids = wait_until(lambda: self.world.processes().get(name), f"{name} runs", VERB_S)
+            who = self.named(name)
+            pids = wait_until(lambda: self.world.processes().get(who), f"{who} runs", VERB_S)
             with contextlib.suppress(OSError):
                 os.kill(pids[0], signal.SIGKILL)
 

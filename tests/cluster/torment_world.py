@@ -1,8 +1,8 @@
 """The cluster of a torment: machines in network namespaces when that is possible, else one machine.
 
 In namespaces each host of the config has an address, a run directory and a `holdfast up` of its
-own, and so have rm and gfd together (the desk). All of it is inside namespaces of this process, made
-by enter_namespaces(): whatever happens, the kernel takes away processes, links and mounts with it."""
+own, and so have rm and gfd together (the desk). All of it is inside namespaces of this process, as
+enter_namespaces() makes them: whatever happens, processes, links and mounts end with it."""
 
 import contextlib
 import ctypes
@@ -18,7 +18,8 @@ import threading
 import time
 
 import resp
-from cluster import SLOWER, STOP_S, Cluster, Failed, config_text, pids_with, process_state, run, wait_until
+from cluster import (SLOWER, STOP_S, Cluster, Failed, config_text, pids_with, process_state, run,
+                     wait_until)
 
 INSIDE = "HOLDFAST_TORMENT_INSIDE"  # set in the environment of the process inside the namespaces
 NETWORK = "10.77.0."
@@ -126,7 +127,8 @@ class World(Cluster):
             name="torment", servers=servers, style=style,
             acks=acks if acks.isdigit() else f'"{acks}"',
             journal=f'storage = "{storage}"; memory_mb_max = {JOURNAL_MEMORY_MB};')
-        text = re.sub(r"detection = {.*?};\n", f"detection = {{ {detection} }};\n", text, flags=re.S)
+        text = re.sub(r"detection = {.*?};\n", f"detection = {{ {detection} }};\n", text,
+                      flags=re.S)
         text = text.replace("budget = 100", "budget = 1000")
         if namespaces:
             text = re.sub(r'name = "h(\d+)"; address = "127.0.0.1"',
