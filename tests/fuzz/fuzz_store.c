@@ -65,10 +65,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct buffer state = { 0 };
     struct store store;
     struct error mended, error;
+    size_t half = size / 2;
     bool found = false;
 
     (void)snprintf(config.run_dir, sizeof config.run_dir, "%s", scratch_folder());
-    scratch_file("rm.store", bytes_of(data, size), 0, bytes_of(NULL, 0));
+    scratch_file("rm.store", bytes_of(data, half), STORE_SLOT_SIZE,
+                 bytes_of(data + half, size - half)); /* a slot each */
     store_init(&store, &config);
     if (store_load(&store, &state, &found, &mended, &error) != ERROR_NONE) {
         assert(error.text[0]);

@@ -371,7 +371,8 @@ static void store_seed(const char *name, uint32_t views)
     store_init(&store, &config);
     if (store_save(&store, out->list[0].data, &error) != ERROR_NONE)
         abort();
-    read_scratch("rm.store", &seed);
+    for (uint32_t slot = 0; slot < STORE_SLOTS; slot++)
+        buffer_append(&seed, store.image, store.size);
     write_seed("store", name, &seed);
     buffer_free(&seed);
     free(out);
