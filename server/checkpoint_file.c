@@ -11,8 +11,9 @@
 #include "common/crc32c.h"
 
 #define CHECKPOINT_PREFIX  "checkpoint-"
+#define CHANGES_PREFIX     "changes-"
 #define NEW_SUFFIX         ".new" /* of one that is being written */
-#define CHECKPOINT_VERSION 1u
+#define CHECKPOINT_VERSION 2u
 #define NAME_BYTES         64u /* of a file's name with its end */
 #define PATH_SIZE          ((size_t)PATH_MAX)
 #define DIRECTORY_SIZE     (PATH_SIZE - NAME_BYTES)
@@ -25,6 +26,7 @@ struct file_header {
     uint32_t crc; /* CRC-32C of what follows in this struct */
     uint32_t version;
     uint64_t index, view, time_us, digest;
+    uint64_t base; /* 0: the whole state */
     char cluster[NAME_SIZE];
     char service[NAME_SIZE];
 };
@@ -44,7 +46,7 @@ struct file_footer {
     uint64_t bytes;         /* of their slices */
 };
 
-_Static_assert(sizeof(struct file_header) == 112, "no padding in a header");
+_Static_assert(sizeof(struct file_header) == 120, "no padding in a header");
 _Static_assert(sizeof(struct file_block) == 16, "no padding in a block");
 _Static_assert(sizeof(struct file_footer) == 48, "no padding in a footer");
 
@@ -82,18 +84,25 @@ static uint32_t block_crc(uint64_t index, const struct file_block *block, const 
     return crc32c(crc, zeros, padded(block->size) - block->size);
 }
 
-static void path_make(const char *directory, uint64_t index, const char *suffix, char *path,
-                      size_t size)
+static void path_make(const char *directory, const char *prefix, uint64_t index, const char *suffix,
+                      char *path, size_t size)
 {
     char name[NAME_BYTES];
 
-    files_name(name, sizeof name, CHECKPOINT_PREFIX, index, suffix);
+    files_name(name, sizeof name, prefix, index, suffix);
     (void)snprintf(path, size, "%s/%s", directory, name);
 }
 
 void checkpoint_path(const char *directory, uint64_t index, char *path, size_t path_size)
 {
-    path_make(directory, index, "", path, path_size);
+    path_make(directory, CHECKPOINT_PREFIX, index, "", path, path_size);
+}
+
+void checkpoint_name_path(const char *directory, struct checkpoint_name name, char *path,
+                          size_t path_size)
+{
+    path_make(directory, name.changes ? CHANGES_PREFIX : CHECKPOINT_PREFIX, name.index, "", path,
+              path_size);
 }
 
 /* ---- Writing ---- */
@@ -102,6 +111,7 @@ struct checkpoint_writer {
     const struct files *files;
     char directory[DIRECTORY_SIZE];
     char path[PATH_SIZE]; /* of the file as it is being written */
+    const char *prefix;   /* of its name */
     int fd;
     uint64_t index, digest;
     uint64_t offset, synced;
@@ -131,7 +141,8 @@ static enum error_code write_header(struct checkpoint_writer *w, const struct ch
                                   .index = head->index,
                                   .view = head->view,
                                   .time_us = head->time_us,
-                                  .digest = head->digest };
+                                  .digest = head->digest,
+                                  .base = head->base };
     struct iovec vector = { &header, sizeof header };
 
     memcpy(header.magic, header_magic, sizeof header.magic);
@@ -155,7 +166,8 @@ enum error_code checkpoint_writer_open(struct checkpoint_writer **writer, const 
     w->index = head->index;
     w->digest = head->digest;
     memcpy(w->directory, directory, strlen(directory) + 1);
-    path_make(w->directory, w->index, NEW_SUFFIX, w->path, sizeof w->path);
+    w->prefix = head->base ? CHANGES_PREFIX : CHECKPOINT_PREFIX;
+    path_make(w->directory, w->prefix, w->index, NEW_SUFFIX, w->path, sizeof w->path);
     if (files_open(files, w->path, O_WRONLY | O_CREAT | O_TRUNC, &w->fd, error) != ERROR_NONE) {
         free(w);
         return error->code;
@@ -201,7 +213,7 @@ static enum error_code writer_publish(struct checkpoint_writer *w, struct error 
 {
     char path[PATH_SIZE];
 
-    path_make(w->directory, w->index, "", path, sizeof path);
+    path_make(w->directory, w->prefix, w->index, "", path, sizeof path);
     if (write_footer(w, error) != ERROR_NONE ||
         files_sync(w->files, w->fd, w->path, error) != ERROR_NONE ||
         files_rename(w->files, w->path, path, error) != ERROR_NONE ||
@@ -282,7 +294,8 @@ static enum error_code read_header(struct checkpoint_reader *r, struct checkpoin
     *head = (struct checkpoint_head){ .index = header.index,
                                       .view = header.view,
                                       .time_us = header.time_us,
-                                      .digest = header.digest };
+                                      .digest = header.digest,
+                                      .base = header.base };
     memcpy(head->cluster, header.cluster, sizeof head->cluster);
     memcpy(head->service, header.service, sizeof head->service);
     r->index = header.index;
@@ -407,38 +420,81 @@ enum error_code checkpoint_list(const char *directory, uint64_t *indexes, uint32
     return ERROR_NONE;
 }
 
-/* Removes the oldest of the files with this suffix, but `keep` of them. */
-static enum error_code remove_old(const struct files *files, const char *directory,
-                                  const char *suffix, size_t keep, uint64_t *oldest,
-                                  struct error *error)
+enum error_code checkpoint_changes_list(const char *directory, uint64_t above, uint64_t *indexes,
+                                        uint32_t max, uint32_t *count, struct error *error)
+{
+    uint64_t *ascending;
+    size_t found;
+
+    *count = 0;
+    if (files_list(directory, CHANGES_PREFIX, "", &ascending, &found, error) != ERROR_NONE)
+        return error->code;
+    for (size_t i = 0; i < found && *count < max; i++)
+        if (ascending[i] > above)
+            indexes[(*count)++] = ascending[i];
+    free(ascending);
+    return ERROR_NONE;
+}
+
+/* Removes the files with this prefix and suffix that are of entry `last` or an earlier one. */
+static enum error_code remove_up_to(const struct files *files, const char *directory,
+                                    const char *prefix, const char *suffix, uint64_t last,
+                                    struct error *error)
 {
     enum error_code code;
     char path[PATH_SIZE];
     uint64_t *indexes;
-    size_t count, removed;
+    size_t count;
 
-    *oldest = 0;
-    if (files_list(directory, CHECKPOINT_PREFIX, suffix, &indexes, &count, error) != ERROR_NONE)
+    if (files_list(directory, prefix, suffix, &indexes, &count, error) != ERROR_NONE)
         return error->code;
     code = ERROR_NONE;
-    removed = count > keep ? count - keep : 0;
-    for (size_t i = 0; i < removed && code == ERROR_NONE; i++) {
-        path_make(directory, indexes[i], suffix, path, sizeof path);
+    for (size_t i = 0; i < count && indexes[i] <= last && code == ERROR_NONE; i++) {
+        path_make(directory, prefix, indexes[i], suffix, path, sizeof path);
         code = files_unlink(files, path, error);
     }
-    if (removed < count)
-        *oldest = indexes[removed];
     free(indexes);
     return code;
+}
+
+/* What the chain that begins with the older of the two newest checkpoints comes to. */
+static enum error_code chain_end(const char *directory, uint64_t older, uint64_t newer,
+                                 uint64_t *end, struct error *error)
+{
+    uint64_t changes[2 * CHECKPOINT_CHANGES_MAX + 2];
+    uint32_t count;
+
+    *end = older;
+    if (newer == older)
+        return ERROR_NONE; /* the only one: any part of its chain may have to do */
+    if (checkpoint_changes_list(directory, older, changes, sizeof changes / sizeof changes[0],
+                                &count, error) != ERROR_NONE)
+        return error->code;
+    for (uint32_t i = 0; i < count && changes[i] <= newer; i++)
+        *end = changes[i];
+    return ERROR_NONE;
 }
 
 enum error_code checkpoint_tidy(const struct files *files, const char *directory, uint64_t *oldest,
                                 struct error *error)
 {
-    uint64_t none;
+    uint64_t kept[CHECKPOINTS_KEPT], older;
+    uint32_t count;
 
-    if (remove_old(files, directory, NEW_SUFFIX, 0, &none, error) != ERROR_NONE ||
-        remove_old(files, directory, "", CHECKPOINTS_KEPT, oldest, error) != ERROR_NONE)
+    *oldest = 0;
+    if (remove_up_to(files, directory, CHECKPOINT_PREFIX, NEW_SUFFIX, UINT64_MAX, error) !=
+            ERROR_NONE ||
+        remove_up_to(files, directory, CHANGES_PREFIX, NEW_SUFFIX, UINT64_MAX, error) !=
+            ERROR_NONE ||
+        checkpoint_list(directory, kept, CHECKPOINTS_KEPT, &count, error) != ERROR_NONE)
         return error->code;
-    return ERROR_NONE;
+    if (count == 0)
+        return ERROR_NONE;
+    /* Before the checkpoint that they belong to: changes never stand behind another one. */
+    older = kept[count - 1];
+    if (remove_up_to(files, directory, CHANGES_PREFIX, "", older, error) != ERROR_NONE ||
+        (older > 0 &&
+         remove_up_to(files, directory, CHECKPOINT_PREFIX, "", older - 1, error) != ERROR_NONE))
+        return error->code;
+    return chain_end(directory, older, kept[0], oldest, error);
 }

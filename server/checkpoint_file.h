@@ -1,5 +1,8 @@
-/* checkpoint_file - a checkpoint on disk: "checkpoint-<index>", written aside and renamed when
- * whole.
+/* checkpoint_file - a checkpoint on disk: "checkpoint-<index>", or "changes-<index>" when it tells
+ * only what changed since the one before; written aside and renamed when whole.
+ *
+ * A checkpoint and the changes up to the next checkpoint, each based on the one before, are a
+ * chain: any part of it from its beginning on comes to a state.
  *
  * A header (which cluster's state, of which entry), then blocks (one slice of the machine's
  * checkpoint each, with its checksum), then a footer with their count and the digest. The format
@@ -12,9 +15,16 @@
 #include "common/node.h"
 #include "server/journal.h"
 
-#define CHECKPOINTS_KEPT 2u /* the last so many are kept */
+#define CHECKPOINTS_KEPT       2u /* the last so many are kept, with their changes */
+#define CHECKPOINT_CHANGES_MAX 3u /* in a chain; the journal is kept for as long */
+
+struct checkpoint_name {
+    uint64_t index;
+    bool changes;
+};
 
 struct checkpoint_head {
+    uint64_t base;                 /* 0: the whole state; else changes since this entry */
     uint64_t index, view, time_us; /* of the entry whose state it is */
     uint64_t digest;               /* of that state */
     char cluster[NAME_SIZE];
@@ -49,9 +59,15 @@ void checkpoint_reader_close(struct checkpoint_reader *reader);
  * ones are not counted. */
 enum error_code checkpoint_list(const char *directory, uint64_t *indexes, uint32_t max,
                                 uint32_t *count, struct error *error);
+/* The same of the changes; oldest first, those above `above` only. */
+enum error_code checkpoint_changes_list(const char *directory, uint64_t above, uint64_t *indexes,
+                                        uint32_t max, uint32_t *count, struct error *error);
 void checkpoint_path(const char *directory, uint64_t index, char *path, size_t path_size);
-/* Removes all but the CHECKPOINTS_KEPT newest, and leftovers: not while one is being written.
- * *oldest is the oldest kept, 0 if none. */
+void checkpoint_name_path(const char *directory, struct checkpoint_name name, char *path,
+                          size_t path_size);
+/* Removes all but the CHECKPOINTS_KEPT newest with their changes, and leftovers: not while one is
+ * being written. *oldest is what the older chain comes to, 0 if none: entries up to there are not
+ * needed any more. */
 enum error_code checkpoint_tidy(const struct files *files, const char *directory, uint64_t *oldest,
                                 struct error *error);
 

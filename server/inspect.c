@@ -306,7 +306,22 @@ static enum error_code verify_checkpoint(const char *path, struct checkpoint_hea
     return code;
 }
 
-static void inspect_checkpoint(struct inspection *i, uint64_t index)
+static void print_checkpoint(struct inspection *i, const struct checkpoint_head *head,
+                             uint64_t bytes, uint32_t slices)
+{
+    if (head->base > 0)
+        fprintf(i->out, "changes from entry %" PRIu64 " to %" PRIu64 ": ", head->base, head->index);
+    else
+        fprintf(i->out, "checkpoint of entry %" PRIu64 ": ", head->index);
+    fprintf(i->out, "view %" PRIu64 ", ", head->view);
+    print_time(i->out, head->time_us);
+    fprintf(i->out,
+            ", cluster \"%s\", service \"%s\", digest %016" PRIx64 ", %" PRIu64 " bytes in %" PRIu32
+            " slices\n",
+            head->cluster, head->service, head->digest, bytes, slices);
+}
+
+static void inspect_checkpoint(struct inspection *i, struct checkpoint_name name)
 {
     struct checkpoint_head head;
     char path[PATH_MAX];
@@ -314,26 +329,23 @@ static void inspect_checkpoint(struct inspection *i, uint64_t index)
     uint64_t bytes;
     uint32_t slices;
 
-    checkpoint_path(i->directory, index, path, sizeof path);
+    checkpoint_name_path(i->directory, name, path, sizeof path);
     if (verify_checkpoint(path, &head, &bytes, &slices, &error) != ERROR_NONE) {
         i->status = STATUS_DAMAGED;
-        fprintf(i->out, "damaged: %s. A server that starts here takes the checkpoint before it.\n",
+        fprintf(i->out, "damaged: %s. A server that starts here takes what is before it.\n",
                 error.text);
         return;
     }
-    if (head.index > i->state_index)
+    /* Changes are told oldest first: those behind a gap come to no state. */
+    if (head.index > i->state_index && (head.base == 0 || head.base == i->state_index))
         i->state_index = head.index;
-    fprintf(i->out, "checkpoint of entry %" PRIu64 ": view %" PRIu64 ", ", head.index, head.view);
-    print_time(i->out, head.time_us);
-    fprintf(i->out,
-            ", cluster \"%s\", service \"%s\", digest %016" PRIx64 ", %" PRIu64 " bytes in %" PRIu32
-            " slices\n",
-            head.cluster, head.service, head.digest, bytes, slices);
+    print_checkpoint(i, &head, bytes, slices);
 }
 
 static void inspect_checkpoints(struct inspection *i)
 {
     uint64_t indexes[CHECKPOINTS_MAX];
+    uint32_t changes;
     struct error error;
 
     if (checkpoint_list(i->directory, indexes, CHECKPOINTS_MAX, &i->checkpoints, &error) !=
@@ -342,7 +354,14 @@ static void inspect_checkpoints(struct inspection *i)
         return;
     }
     for (uint32_t at = 0; at < i->checkpoints; at++)
-        inspect_checkpoint(i, indexes[at]);
+        inspect_checkpoint(i, (struct checkpoint_name){ .index = indexes[at] });
+    if (checkpoint_changes_list(i->directory, 0, indexes, CHECKPOINTS_MAX, &changes, &error) !=
+        ERROR_NONE) {
+        say_failure(i, &error);
+        return;
+    }
+    for (uint32_t at = 0; at < changes; at++)
+        inspect_checkpoint(i, (struct checkpoint_name){ indexes[at], true });
 }
 
 /* ---- The directory ---- */

@@ -229,7 +229,8 @@ static void keep(struct persistence *p, const struct message *message)
         return;
     }
     assert(message->type == MESSAGE_CHECKPOINT_BEGIN);
-    head = (struct checkpoint_head){ .index = begin->index,
+    head = (struct checkpoint_head){ .base = begin->base_index,
+                                     .index = begin->index,
                                      .view = begin->index_view,
                                      .time_us = begin->time_us,
                                      .digest = begin->digest };

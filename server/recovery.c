@@ -8,10 +8,6 @@
 
 #include "common/log.h"
 
-#define RECOVERY_CHECKPOINTS_MAX                                             \
-    8u /* tried, newest first; no more than CHECKPOINTS_KEPT are to be there \
-        */
-
 enum stage { STAGE_CHOOSE, STAGE_STATE, STAGE_JOURNAL };
 
 struct recovery {
@@ -20,13 +16,17 @@ struct recovery {
     enum stage stage;
     uint64_t indexes[RECOVERY_CHECKPOINTS_MAX]; /* of the checkpoints, newest first */
     uint32_t count, next;                       /* next: the one to be tried */
+    uint64_t changes[RECOVERY_CHANGES_MAX];     /* of all checkpoints, oldest first */
+    uint32_t changes_count;
+    uint64_t chain_last; /* changes behind this entry do not belong to the checkpoint at hand */
+    struct checkpoint_name at; /* what is being read */
     struct checkpoint_reader *state;
     struct checkpoint_head head;
     struct segments_reader *journal;
-    uint64_t checkpoint_index; /* of the one that is in, 0 if none */
-    uint64_t state_bytes;      /* read of the present checkpoint */
+    uint64_t checkpoint_index; /* of the state that is in, 0 if none */
+    uint64_t state_bytes;      /* read of the present checkpoint and its changes */
     uint64_t state_bytes_total, journal_bytes, journal_bytes_total;
-    uint64_t unsound[RECOVERY_CHECKPOINTS_MAX];
+    struct checkpoint_name unsound[RECOVERY_UNSOUND_MAX];
     uint32_t unsound_count;
     char damage[ERROR_TEXT_SIZE]; /* the first that was met, empty if none */
     struct progress progress;
@@ -74,6 +74,8 @@ enum error_code recovery_open(struct recovery **recovery, const struct recovery_
     r->server = server;
     if (checkpoint_list(options->directory, r->indexes, RECOVERY_CHECKPOINTS_MAX, &r->count,
                         error) != ERROR_NONE ||
+        checkpoint_changes_list(options->directory, 0, r->changes, RECOVERY_CHANGES_MAX,
+                                &r->changes_count, error) != ERROR_NONE ||
         segments_reader_open(&r->journal, &segments, &visitor, error) != ERROR_NONE) {
         free(r);
         return error->code;
@@ -105,27 +107,42 @@ static enum error_code renew(struct recovery *r, struct error *error)
 
 /* ---- The checkpoint ---- */
 
-/* Of the checkpoint at hand. */
+static void add_unsound(struct recovery *r, struct checkpoint_name name)
+{
+    if (r->unsound_count < RECOVERY_UNSOUND_MAX)
+        r->unsound[r->unsound_count++] = name;
+}
+
+/* Of what is at hand. The changes behind it, up to the end of its chain, are of no use then. */
 static void note_damage(struct recovery *r, const char *text)
 {
     log_line(NOTE_WARN, "%s", text);
-    r->unsound[r->unsound_count++] = r->indexes[r->next - 1];
+    add_unsound(r, r->at);
+    for (uint32_t i = 0; i < r->changes_count; i++)
+        if (r->changes[i] > r->at.index && r->changes[i] <= r->chain_last)
+            add_unsound(r, (struct checkpoint_name){ r->changes[i], true });
     if (!r->damage[0])
         (void)snprintf(r->damage, sizeof r->damage, "%s", text);
 }
 
 static void state_close(struct recovery *r)
 {
-    checkpoint_reader_close(r->state);
+    if (r->state)
+        checkpoint_reader_close(r->state);
     r->state = NULL;
     r->stage = STAGE_CHOOSE;
 }
 
-/* The one before it may be sound. */
+/* The one before it may be sound. A chain is begun again, up to the damage in it. */
 static enum error_code state_give_up(struct recovery *r, const char *text, struct error *error)
 {
     note_damage(r, text);
+    if (r->at.changes) {
+        r->chain_last = r->at.index - 1;
+        r->next--;
+    }
     state_close(r);
+    r->checkpoint_index = 0;
     return renew(r, error);
 }
 
@@ -142,29 +159,63 @@ static bool is_ours(const struct recovery *r, struct error *error)
     return false;
 }
 
-static enum error_code choose(struct recovery *r, struct error *error)
+/* Whole, or based on what is in. */
+static bool follows(const struct recovery *r, struct error *error)
+{
+    uint64_t base = r->at.changes ? r->checkpoint_index : 0;
+
+    if (r->head.base == base && r->head.index == r->at.index)
+        return true;
+    error_set(error, ERROR_PROTOCOL,
+              "the checkpoint of entry %llu tells what changed since entry %llu, expected %llu",
+              (unsigned long long)r->head.index, (unsigned long long)r->head.base,
+              (unsigned long long)base);
+    return false;
+}
+
+static enum error_code state_open(struct recovery *r, struct error *error)
 {
     char path[PATH_MAX];
     enum error_code code;
+    uint64_t bytes = 0;
 
+    checkpoint_name_path(r->options.directory, r->at, path, sizeof path);
+    code = checkpoint_reader_open(&r->state, r->options.files, path, &r->head, &bytes, error);
+    if (code == ERROR_PROTOCOL)
+        return state_give_up(r, error->text, error);
+    if (code != ERROR_NONE)
+        return code;
+    if (!is_ours(r, error) || !follows(r, error))
+        return state_give_up(r, error->text, error);
+    r->state_bytes = r->at.changes ? r->state_bytes : 0;
+    r->state_bytes_total = r->state_bytes + bytes;
+    r->stage = STAGE_STATE;
+    server_recover_state_begin(r->server, !r->at.changes);
+    return ERROR_NONE;
+}
+
+/* A checkpoint, unless the one at hand is only begun again. */
+static enum error_code choose(struct recovery *r, struct error *error)
+{
     if (r->next == r->count) {
         r->stage = STAGE_JOURNAL;
         return ERROR_NONE;
     }
-    checkpoint_path(r->options.directory, r->indexes[r->next++], path, sizeof path);
-    code = checkpoint_reader_open(&r->state, r->options.files, path, &r->head,
-                                  &r->state_bytes_total, error);
-    r->state_bytes = 0;
-    if (code == ERROR_PROTOCOL) {
-        note_damage(r, error->text);
-        return ERROR_NONE;
-    }
-    if (code != ERROR_NONE)
-        return code;
-    r->stage = STAGE_STATE;
-    if (!is_ours(r, error))
-        return state_give_up(r, error->text, error);
-    server_recover_state_begin(r->server);
+    if (!r->at.changes)
+        r->chain_last = r->next > 0 ? r->indexes[r->next - 1] : UINT64_MAX;
+    r->at = (struct checkpoint_name){ .index = r->indexes[r->next++] };
+    return state_open(r, error);
+}
+
+/* The changes to what is in, if there are any. */
+static enum error_code go_on(struct recovery *r, struct error *error)
+{
+    for (uint32_t i = 0; i < r->changes_count; i++)
+        if (r->changes[i] > r->checkpoint_index && r->changes[i] <= r->chain_last) {
+            r->at = (struct checkpoint_name){ r->changes[i], true };
+            return state_open(r, error);
+        }
+    r->stage = STAGE_JOURNAL;
     return ERROR_NONE;
 }
 
@@ -182,8 +233,7 @@ static enum error_code state_end(struct recovery *r, struct error *error)
     }
     r->checkpoint_index = head->index;
     state_close(r);
-    r->stage = STAGE_JOURNAL;
-    return ERROR_NONE;
+    return go_on(r, error);
 }
 
 /* One slice; *taken bytes of it. */

@@ -1,9 +1,10 @@
 /* recovery - gives a server back what its disk holds: the newest sound checkpoint, then the journal
  * behind it, a piece per turn of the loop, so that heartbeats are answered meanwhile.
  *
- * A checkpoint that is damaged gives way to the one before it. Beyond that nothing is made the best
- * of: a journal with damage in its middle, or one that does not follow the checkpoint, is no source
- * of truth, and the server is to begin anew and get its state from its peers. */
+ * A checkpoint that is damaged gives way to the one before it, and changes to the state that they
+ * are based on: the journal reaches back to both. Beyond that nothing is made the best of: a
+ * journal with damage in its middle, or one that does not follow the checkpoint, is no source of
+ * truth, and the server is to begin anew and get its state from its peers. */
 #ifndef HOLDFAST_SERVER_RECOVERY_H
 #define HOLDFAST_SERVER_RECOVERY_H
 
@@ -20,7 +21,9 @@ enum recovery_outcome {
     RECOVERY_DAMAGED,
 };
 
-#define RECOVERY_CHECKPOINTS_MAX 8u /* tried; no more than CHECKPOINTS_KEPT are to be there */
+#define RECOVERY_CHECKPOINTS_MAX 8u  /* tried; no more than CHECKPOINTS_KEPT are to be there */
+#define RECOVERY_CHANGES_MAX     32u /* beside them */
+#define RECOVERY_UNSOUND_MAX     (RECOVERY_CHECKPOINTS_MAX + RECOVERY_CHANGES_MAX)
 
 struct recovery_options {
     const char *directory, *cluster, *service;
@@ -34,9 +37,10 @@ struct recovery_options {
 
 struct recovery_result {
     enum recovery_outcome outcome;
-    struct segments_found found;                /* all zero unless sound */
-    uint64_t checkpoint_index;                  /* 0: none */
-    uint64_t unsound[RECOVERY_CHECKPOINTS_MAX]; /* checkpoints that are damaged */
+    struct segments_found found; /* all zero unless sound */
+    uint64_t checkpoint_index;   /* of the state that it, or its changes, came to; 0: none */
+    /* Checkpoints and changes that are damaged, or of no use without others that are. */
+    struct checkpoint_name unsound[RECOVERY_UNSOUND_MAX];
     uint32_t unsound_count;
     uint64_t last_index;          /* of the server's journal now */
     char reason[ERROR_TEXT_SIZE]; /* of the first damage; unless sound: why not */

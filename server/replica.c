@@ -1208,7 +1208,8 @@ void replica_restored(struct replica *r, uint64_t index)
 
 void replica_recover_state(struct replica *r, uint64_t index, uint64_t view)
 {
-    assert(r->view.number == 0 && r->last_index == 0);
+    /* Changes come on top of a state that is in. */
+    assert(r->view.number == 0 && r->last_index == r->executed_index && r->last_index <= index);
     r->runs[0] = (struct journal_run){ index, view };
     r->first_index = index + 1;
     r->last_index = r->saved_index = r->persist_asked = index;

@@ -20,6 +20,10 @@ enum error_code restore_check(const struct files *files, const char *path,
     while (code == ERROR_NONE && !done)
         code = checkpoint_reader_next(reader, &slice, &done, error);
     checkpoint_reader_close(reader);
+    if (code == ERROR_NONE && head->base > 0)
+        code = error_set(error, ERROR_REFUSED,
+                         "%s tells only what changed since entry %llu: expected a whole checkpoint",
+                         path, (unsigned long long)head->base);
     return code;
 }
 

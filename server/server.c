@@ -89,6 +89,7 @@ static void do_reset(struct server *s, uint64_t index, struct effects *out)
     machine_restore_begin(s->machine, true);
     journal_reset(&s->journal, index + 1);
     disk_forget(s, index);
+    s->chain = (struct checkpoint_chain){ 0 };
     if (s->options.persistent) {
         struct effect *restart = effects_add(out, EFFECT_RESTART);
 

@@ -19,11 +19,12 @@ struct server_options {
     const struct service *service;
     uint32_t server_count;
     uint32_t lease_ms, checkpoint_interval_ms, suspect_after_ms;
-    uint64_t journal_bytes_max; /* entries kept in memory for members that lag */
-    uint64_t pending_bytes_max; /* requests under way, of all clients */
-    bool persistent;            /* entries count only once server_saved() says so */
-    uint64_t keep_bytes_min;    /* journaled between two checkpoints for the disk; 0: 64 MiB */
-    uint32_t sessions_max;      /* remembered, the same on all members; 0: SESSION_COUNT_MAX */
+    uint64_t journal_bytes_max;    /* entries kept in memory for members that lag */
+    uint64_t pending_bytes_max;    /* requests under way, of all clients */
+    bool persistent;               /* entries count only once server_saved() says so */
+    uint64_t keep_bytes_min;       /* journaled between two checkpoints for the disk; 0: 64 MiB */
+    uint32_t sessions_max;         /* remembered, the same on all members; 0: SESSION_COUNT_MAX */
+    uint32_t keep_changes_percent; /* of a checkpoint that the changes since may come to; 0: 50 */
     uint64_t seed;
     /* The answer to a request, exactly once for each that server_submit() took, also from within
      * server_submit() itself. A reply is RESP3; with OUTCOME_NOT_EXECUTED it is an error's text
@@ -83,9 +84,10 @@ bool server_keep(struct server *server, uint64_t index);
 /* The disk is full: the server asks to be left out of the view until there is room. */
 void server_disk_full(struct server *server, bool full);
 
-/* Recovery, between server_new() and the first message: a checkpoint if there is one, then what the
- * segments hold, in their order. False: it makes no sense, only server_free() is left. */
-void server_recover_state_begin(struct server *server);
+/* Recovery, between server_new() and the first message: a checkpoint if there is one, with the
+ * changes since, then what the segments hold, in their order. False: it makes no sense, only
+ * server_free() is left. */
+void server_recover_state_begin(struct server *server, bool full); /* else changes, to what is in */
 bool server_recover_state_slice(struct server *server, struct bytes slice);
 bool server_recover_state_end(struct server *server, uint64_t index, uint64_t view,
                               uint64_t time_us, uint64_t digest);

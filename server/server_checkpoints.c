@@ -54,18 +54,22 @@ static void begin_round(struct server *s, struct instant now, struct effects *ou
 /* The disk's turn: as much has been executed since the last one as it takes to write it. */
 static void begin_keep(struct server *s, struct instant now, struct effects *out)
 {
+    uint64_t base_index;
+
     if (!disk_keep_due(s, now) || transfer_out_busy(&s->transfer_out) || s->transfer_out.wanted ||
         !s->replica.whole || s->transfer_in.applying ||
         machine_index(s->machine) + 1 < s->replica.first_index)
         return;
+    base_index = disk_keep_base(s);
     s->kept_bytes = journal_bytes_after(&s->journal, machine_index(s->machine));
     if (machine_index(s->machine) >= s->keep_wanted)
         s->keep_wanted = 0;
     s->keep_due = instant_add_ms(now, s->options.checkpoint_interval_ms);
     transfer_out_keep(&s->transfer_out, now, s->machine, s->replica.view.number, index_view(s),
-                      out);
-    effects_note_at(out, NOTE_DEBUG, "checkpoint of entry %lu begun for the disk",
-                    (unsigned long)machine_index(s->machine));
+                      base_index, out);
+    effects_note_at(
+        out, NOTE_DEBUG, "checkpoint of entry %lu begun for the disk, changes since %lu",
+        (unsigned long)machine_index(s->machine), (unsigned long)s->transfer_out.base_index);
 }
 
 /* Whether this state may be shown to others: nothing is missing, nothing half applied. */

@@ -1,12 +1,14 @@
 /* What a server with a disk hands over to be written, hears back, and recovers from. */
 #include <assert.h>
 
+#include "server/checkpoint_file.h"
 #include "server/server_state.h"
 
 #define KEEP_BYTES_MIN                                                        \
     (64ull << 20) /* journaled between two checkpoints for the disk, at least \
                    */
-#define PERSIST_BYTES_MAX (1024u << 10) /* handed over in one piece */
+#define KEEP_CHANGES_PERCENT 50u
+#define PERSIST_BYTES_MAX    (1024u << 10) /* handed over in one piece */
 
 void disk_forget(struct server *s, uint64_t index)
 {
@@ -48,6 +50,11 @@ static uint64_t keep_bytes_min(const struct server *s)
     return s->options.keep_bytes_min ? s->options.keep_bytes_min : KEEP_BYTES_MIN;
 }
 
+static uint32_t keep_changes_percent(const struct server *s)
+{
+    return s->options.keep_changes_percent ? s->options.keep_changes_percent : KEEP_CHANGES_PERCENT;
+}
+
 bool server_keep(struct server *s, uint64_t index)
 {
     if (!s->options.persistent || index > s->journal.last)
@@ -85,6 +92,30 @@ bool disk_keep_due(const struct server *s, struct instant now)
     return bytes >= keep_bytes_min(s) && bytes >= state_bytes / 2;
 }
 
+/* What is on the disk now is the beginning of a chain, or goes on with it. */
+static void chain_add(struct server *s)
+{
+    const struct transfer_out *t = &s->transfer_out;
+
+    if (t->base_index == 0)
+        s->chain = (struct checkpoint_chain){ .bytes = t->bytes };
+    else
+        s->chain.changes++;
+    s->chain.changes_bytes += t->base_index ? t->bytes : 0;
+    s->chain.index = t->index;
+}
+
+uint64_t disk_keep_base(const struct server *s)
+{
+    const struct checkpoint_chain *c = &s->chain;
+    uint64_t bytes;
+
+    if (s->keep_wanted || c->index == 0 || c->changes == CHECKPOINT_CHANGES_MAX)
+        return 0;
+    bytes = c->changes_bytes + machine_checkpoint_bytes_estimated(s->machine, c->index);
+    return bytes <= c->bytes * keep_changes_percent(s) / 100u ? c->index : 0;
+}
+
 void server_slice_kept(struct server *s, struct instant now, struct effects *out)
 {
     transfer_out_slice_kept(&s->transfer_out, now);
@@ -106,6 +137,8 @@ void server_checkpoint_kept(struct server *s, struct instant now, bool done, str
     transfer_in_kept(&s->transfer_in);
     if (!done)
         s->keep_due = instant_add_ms(now, s->options.checkpoint_interval_ms);
+    else if (transfer_out_keeps(&s->transfer_out))
+        chain_add(s);
     transfer_out_kept(&s->transfer_out);
 }
 
@@ -116,9 +149,9 @@ void server_disk_full(struct server *s, bool full)
 
 /* Recovery. */
 
-void server_recover_state_begin(struct server *s)
+void server_recover_state_begin(struct server *s, bool full)
 {
-    machine_restore_begin(s->machine, true);
+    machine_restore_begin(s->machine, full);
 }
 
 bool server_recover_state_slice(struct server *s, struct bytes slice)

@@ -21,6 +21,14 @@ struct read_queue {
     uint64_t position; /* of the last one */
 };
 
+/* The newest checkpoint on the disk with the changes since, of which this life knows. */
+struct checkpoint_chain {
+    uint64_t index;         /* of the state it comes to; 0: there is none */
+    uint64_t bytes;         /* of the checkpoint */
+    uint64_t changes_bytes; /* of the changes, all together */
+    uint32_t changes;       /* how many */
+};
+
 struct server {
     struct server_options options;
     struct replica replica;
@@ -54,8 +62,9 @@ struct server {
     uint64_t epoch;             /* of the journal's tail: grows when some of it is dropped */
     uint64_t kept_bytes;        /* of the journal after the last checkpoint for the disk */
     struct instant keep_due;    /* no other one before */
-    uint64_t keep_wanted;       /* one of this entry or a later one, at once; 0: none */
-    struct effects inner;       /* what the replica core wants */
+    struct checkpoint_chain chain;
+    uint64_t keep_wanted; /* a whole one of this entry or a later one, at once; 0: none */
+    struct effects inner; /* what the replica core wants */
 };
 
 /* How long the turn has taken so far; always 0 when nobody says. */
@@ -85,6 +94,8 @@ bool requests_blocked(const struct server *s);
 
 /* server_disk.c: entries after index are no more; what was handed over of them does not count. */
 void disk_forget(struct server *s, uint64_t index);
+/* What the next checkpoint for the disk is to be based on; 0: it is to be a whole one. */
+uint64_t disk_keep_base(const struct server *s);
 bool disk_keep_due(const struct server *s, struct instant now);
 
 /* server_checkpoints.c */

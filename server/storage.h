@@ -97,9 +97,10 @@ enum error_code storage_open(struct storage **storage, const struct storage_opti
 enum error_code storage_set_aside(struct storage *storage, const char *reason,
                                   char where[CONFIG_PATH_SIZE], struct error *error);
 /* Damaged checkpoints only: what is left is whole without them. */
-enum error_code storage_set_aside_checkpoints(struct storage *storage, const uint64_t *indexes,
-                                              uint32_t count, const char *reason,
-                                              char where[CONFIG_PATH_SIZE], struct error *error);
+enum error_code storage_set_aside_checkpoints(struct storage *storage,
+                                              const struct checkpoint_name *names, uint32_t count,
+                                              const char *reason, char where[CONFIG_PATH_SIZE],
+                                              struct error *error);
 enum error_code storage_discard(struct storage *storage, struct error *error);
 
 /* Whether the last group may be missing though the journal is intact: something that was not whole

@@ -20,6 +20,7 @@
 #define IDENTITY_TITLE "holdfast server directory, format 1"
 #define LIFE_TITLE     "holdfast server life, format 1"
 #define JOURNAL        "journal-"
+#define CHANGES        "changes-"
 #define SPARE          "spare-"
 #define ASIDE          "aside-"
 #define BOOT_ID_PATH   "/proc/sys/kernel/random/boot_id"
@@ -288,7 +289,7 @@ static enum error_code put_away_checkpoints(const struct storage *s, const char 
         if (checkpoint_list(s->directory, &index, 1, &count, error) != ERROR_NONE)
             return error->code;
         if (count == 0)
-            return ERROR_NONE;
+            return put_away_all(s, CHANGES, folder, error);
         checkpoint_path(s->directory, index, path, sizeof path);
         if (put_away(s, strrchr(path, '/') + 1, folder, error) != ERROR_NONE)
             return error->code;
@@ -377,9 +378,10 @@ enum error_code storage_set_aside(struct storage *s, const char *reason,
     return put_away_everything(s, where, error);
 }
 
-enum error_code storage_set_aside_checkpoints(struct storage *s, const uint64_t *indexes,
-                                              uint32_t count, const char *reason,
-                                              char where[CONFIG_PATH_SIZE], struct error *error)
+enum error_code storage_set_aside_checkpoints(struct storage *s,
+                                              const struct checkpoint_name *names, uint32_t count,
+                                              const char *reason, char where[CONFIG_PATH_SIZE],
+                                              struct error *error)
 {
     char path[PATH_MAX];
 
@@ -387,7 +389,7 @@ enum error_code storage_set_aside_checkpoints(struct storage *s, const uint64_t 
     if (aside_make(s, reason, where, error) != ERROR_NONE)
         return error->code;
     for (uint32_t i = 0; i < count; i++) {
-        checkpoint_path(s->directory, indexes[i], path, sizeof path);
+        checkpoint_name_path(s->directory, names[i], path, sizeof path);
         if (put_away(s, strrchr(path, '/') + 1, where, error) != ERROR_NONE)
             return error->code;
     }

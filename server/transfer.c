@@ -62,6 +62,7 @@ static void begin(struct transfer_out *t, struct instant now, struct machine *ma
     t->count++;
     t->receivers = receivers;
     t->sent = 0;
+    t->bytes = 0;
     t->due = now;
     if (t->slice_bytes == 0)
         t->slice_bytes = SLICE_BYTES_MAX / 4;
@@ -120,12 +121,12 @@ void transfer_out_donate(struct transfer_out *t, struct instant now, struct mach
 }
 
 void transfer_out_keep(struct transfer_out *t, struct instant now, struct machine *machine,
-                       uint64_t view, uint64_t index_view, struct effects *out)
+                       uint64_t view, uint64_t index_view, uint64_t base_index, struct effects *out)
 {
     if (transfer_out_busy(t))
         return;
     t->round = false;
-    begin(t, now, machine, view, index_view, 1u << node_index(t->self), 0, out);
+    begin(t, now, machine, view, index_view, 1u << node_index(t->self), base_index, out);
 }
 
 void transfer_out_slice_kept(struct transfer_out *t, struct instant now)
@@ -249,6 +250,7 @@ static void send_slice(struct transfer_out *t, struct machine *machine, struct e
 
     buffer_clear(slice, SLICE_BYTES_MAX);
     more = machine_checkpoint_slice(machine, t->slice_bytes, slice);
+    t->bytes += buffer_size(slice);
     if (buffer_size(slice))
         send_one(t, t->sent++, out);
     if (more)

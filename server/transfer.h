@@ -31,6 +31,7 @@ struct transfer_out {
     uint64_t count;     /* of checkpoints so far */
     uint32_t receivers; /* set of servers still receiving */
     uint32_t sent;      /* slices */
+    uint64_t bytes;     /* of them */
     uint32_t acked[SERVER_COUNT_MAX];
     struct instant progress;
     struct buffer slices[SLICE_WINDOW]; /* the last ones, by their number: to be sent again */
@@ -78,9 +79,11 @@ void transfer_out_resume(struct transfer_out *t, struct instant now, node_id fro
                          const struct message_checkpoint_ack *ack, struct effects *out);
 void transfer_out_abort(struct transfer_out *t, struct machine *machine, struct effects *out);
 /* Sends the next slice if there is room in the receivers' windows. */
-/* Reads the state out for this server's own disk, if nothing is on its way. */
+/* Reads the state out for this server's own disk, if nothing is on its way: what changed since
+ * base_index, unless that is 0 or the machine cannot tell. */
 void transfer_out_keep(struct transfer_out *t, struct instant now, struct machine *machine,
-                       uint64_t view, uint64_t index_view, struct effects *out);
+                       uint64_t view, uint64_t index_view, uint64_t base_index,
+                       struct effects *out);
 /* A slice is on the disk; the whole is, or was given up. */
 void transfer_out_slice_kept(struct transfer_out *t, struct instant now);
 void transfer_out_kept(struct transfer_out *t);

@@ -1,5 +1,6 @@
 /* disks - what a server has on disk, over all its lives: its journal as a stream of what was
- * written in the order in which it was, the last two checkpoints, and the file "life". It does what
+ * written in the order in which it was, the last two checkpoints with
+ * their changes, and the file "life". It does what
  * server/storage.h does with two threads: the journal's, to which everything that has come
  * meanwhile is one group, and the checkpoints'.
  *
@@ -29,9 +30,14 @@ struct written {
 };
 
 struct image {
-    struct message_checkpoint_begin head; /* index 0: there is none */
-    struct buffer slices;                 /* each behind its u32 size */
+    struct message_checkpoint_begin head;
+    struct buffer slices; /* each behind its u32 size */
     bool damaged;
+};
+
+struct chain {
+    struct image images[1 + CHECKPOINT_CHANGES_MAX]; /* a checkpoint, then changes */
+    uint32_t count;                                  /* 0: there is none */
 };
 
 /* The file "life" (server/storage_folder.c): safe as soon as it is written. */
@@ -55,7 +61,7 @@ struct disk {
     bool torn;        /* behind the end lies a piece of a group */
     uint64_t end;     /* index of the last entry, or of the reset behind which none is written */
     uint64_t waiting; /* bytes handed over that are not written */
-    struct image kept[CHECKPOINTS_KEPT]; /* newest first */
+    struct chain kept[CHECKPOINTS_KEPT]; /* newest first */
     struct image writing;
     bool open; /* writing is */
     struct life life;
@@ -104,7 +110,8 @@ void disk_free(struct process *p)
     buffer_free(&d->bytes);
     buffer_free(&d->writing.slices);
     for (uint32_t i = 0; i < CHECKPOINTS_KEPT; i++)
-        buffer_free(&d->kept[i].slices);
+        for (uint32_t j = 0; j < 1 + CHECKPOINT_CHANGES_MAX; j++)
+            buffer_free(&d->kept[i].images[j].slices);
     free(d->items);
     free(d);
     p->disk = NULL;
@@ -139,8 +146,10 @@ void disk_lose(struct process *p)
 uint64_t disk_index(const struct process *p)
 {
     const struct disk *d = p->disk;
+    const struct chain *chain = &d->kept[0];
+    uint64_t state = chain->count > 0 ? chain->images[chain->count - 1].head.index : 0;
 
-    return d->end > d->kept[0].head.index ? d->end : d->kept[0].head.index;
+    return d->end > state ? d->end : state;
 }
 
 uint64_t disk_waiting_bytes(const struct process *p)
@@ -257,6 +266,14 @@ void disk_power_cut(struct process *p)
     cut_off(d, end);
 }
 
+static bool chain_is_damaged(const struct chain *chain)
+{
+    for (uint32_t i = 0; i < chain->count; i++)
+        if (chain->images[i].damaged)
+            return true;
+    return false;
+}
+
 /* ---- Faults ---- */
 
 bool disk_damage(struct process *p, enum disk_damage damage)
@@ -277,15 +294,15 @@ bool disk_damage(struct process *p, enum disk_damage damage)
         lose_voice(p);
         break;
     case DAMAGE_NEWEST_CHECKPOINT:
-        if (d->kept[1].head.index == 0 || d->kept[1].damaged)
+        if (d->kept[1].count == 0 || chain_is_damaged(&d->kept[1]))
             return false;
-        d->kept[0].damaged = true;
+        d->kept[0].images[sim_chance(p->sim, d->kept[0].count)].damaged = true;
         sim_trace(p->sim, p->node, "its newest checkpoint is damaged");
         break;
     case DAMAGE_CHECKPOINTS:
-        if (d->kept[0].head.index == 0)
+        if (d->kept[0].count == 0)
             return false;
-        d->kept[0].damaged = d->kept[1].damaged = true;
+        d->kept[0].images[0].damaged = d->kept[1].images[0].damaged = true;
         sim_trace(p->sim, p->node, "its checkpoints are damaged");
         lose_voice(p);
         break;
@@ -491,19 +508,38 @@ static void drop(struct process *p, uint64_t index)
     d->first = end;
 }
 
+/* A checkpoint begins a chain, and the oldest one goes; changes come behind what they are of. */
+static void chain_put(struct process *p)
+{
+    struct disk *d = p->disk;
+    struct chain *chain = &d->kept[0], oldest = d->kept[CHECKPOINTS_KEPT - 1];
+    struct image old;
+
+    if (d->writing.head.base_index == 0) {
+        for (uint32_t i = CHECKPOINTS_KEPT - 1; i > 0; i--)
+            d->kept[i] = d->kept[i - 1];
+        *chain = oldest;
+        chain->count = 0;
+    } else if (chain->count == 0 || chain->count == 1 + CHECKPOINT_CHANGES_MAX ||
+               chain->images[chain->count - 1].head.index != d->writing.head.base_index) {
+        sim_fail(p->sim, "%s keeps changes of what is not on its disk", node_name(p->node));
+        return;
+    }
+    old = chain->images[chain->count];
+    chain->images[chain->count++] = d->writing;
+    d->writing = old;
+}
+
 static void checkpoint_done(struct process *p, bool room)
 {
     struct disk *d = p->disk;
-    struct image old = d->kept[CHECKPOINTS_KEPT - 1];
+    const struct chain *oldest = &d->kept[CHECKPOINTS_KEPT - 1];
 
     d->open = false;
     if (room && d->writing.head.index > 0) { /* that of entry 0 says nothing */
-        for (uint32_t i = CHECKPOINTS_KEPT - 1; i > 0; i--)
-            d->kept[i] = d->kept[i - 1];
-        d->kept[0] = d->writing;
-        d->writing = old;
-        if (d->kept[CHECKPOINTS_KEPT - 1].head.index)
-            drop(p, d->kept[CHECKPOINTS_KEPT - 1].head.index);
+        chain_put(p);
+        if (oldest->count > 0)
+            drop(p, oldest->images[oldest->count - 1].head.index);
     }
     d->writing.damaged = false;
     buffer_clear(&d->writing.slices, 0);
@@ -684,7 +720,7 @@ static bool image_read(struct process *p, const struct image *image)
 {
     struct bytes rest = buffer_bytes(&image->slices);
 
-    server_recover_state_begin(p->server);
+    server_recover_state_begin(p->server, image->head.base_index == 0);
     while (rest.data && rest.size) {
         uint32_t size;
 
@@ -697,24 +733,38 @@ static bool image_read(struct process *p, const struct image *image)
                                     image->head.time_us, image->head.digest);
 }
 
-/* The newest checkpoint that is sound; those before it are put away. */
+static void put_aside(const struct process *p, const struct image *image)
+{
+    sim_trace(p->sim, p->node, "puts the %s of entry %llu aside: damaged",
+              image->head.base_index ? "changes" : "checkpoint",
+              (unsigned long long)image->head.index);
+}
+
+/* The newest checkpoint that is sound, and its changes as far as they are; what is not is put away.
+ */
 static void recover_state(struct process *p)
 {
     struct disk *d = p->disk;
 
-    while (d->kept[0].head.index && d->kept[0].damaged) {
-        struct image image = d->kept[0];
+    while (d->kept[0].count > 0 && d->kept[0].images[0].damaged) {
+        struct chain chain = d->kept[0];
 
-        sim_trace(p->sim, p->node, "puts the checkpoint of entry %llu aside: it is damaged",
-                  (unsigned long long)image.head.index);
+        put_aside(p, &chain.images[0]);
         for (uint32_t i = 1; i < CHECKPOINTS_KEPT; i++)
             d->kept[i - 1] = d->kept[i];
-        image.head.index = 0;
-        buffer_clear(&image.slices, 0);
-        d->kept[CHECKPOINTS_KEPT - 1] = image;
+        chain.count = 0;
+        d->kept[CHECKPOINTS_KEPT - 1] = chain;
     }
-    if (d->kept[0].head.index && !image_read(p, &d->kept[0]))
-        sim_fail(p->sim, "%s cannot read its own checkpoint", node_name(p->node));
+    for (uint32_t i = 0; i < d->kept[0].count; i++) {
+        const struct image *image = &d->kept[0].images[i];
+
+        if (image->damaged) {
+            put_aside(p, image);
+            d->kept[0].count = i;
+        } else if (!image_read(p, image)) {
+            sim_fail(p->sim, "%s cannot read its own checkpoint", node_name(p->node));
+        }
+    }
 }
 
 /* Gives the server what the journal holds; false where that is damaged. */
@@ -775,7 +825,7 @@ static bool is_damaged(const struct disk *d)
     for (uint64_t i = d->first; i < d->count; i++)
         if (d->items[i].damaged)
             return true;
-    return d->kept[0].damaged;
+    return chain_is_damaged(&d->kept[0]);
 }
 
 /* Nothing of it is of use to the new server, which lacks what was damaged; what is left of a join

@@ -50,6 +50,7 @@ static void server_open(struct process *p)
         .persistent = p->disk != NULL,
         .keep_bytes_min = o->keep_bytes_min,
         .sessions_max = o->sessions_max,
+        .keep_changes_percent = o->keep_changes_percent,
         .reply = sim_clients_reply,
         .turn_us = turn_us,
         .context = p,

@@ -192,6 +192,7 @@ void sim_options_drawn(struct sim_options *o, uint64_t seed)
     faults_draw(o, &r);
     o->disk = seed % 2 == 0;
     o->keep_bytes_min = 4096u << random_below(&r, 6);
+    o->keep_changes_percent = 2000; /* few keys change all the time */
     o->registers = (uint32_t)random_below(&r, 4);
     o->numbers = (uint32_t)random_below(&r, 3);
     o->transactions = random_below(&r, 2) == 0;

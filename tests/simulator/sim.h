@@ -45,6 +45,7 @@ struct sim_options {
     enum fsync_policy fsync;
     uint32_t fsync_interval_ms;
     uint64_t keep_bytes_min; /* journaled between two checkpoints for the disk */
+    uint32_t keep_changes_percent;
 
     /* Faults, by chance, for faults_ms; 0: none. */
     uint32_t faults_ms;

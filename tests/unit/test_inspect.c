@@ -213,9 +213,9 @@ static void test_damaged_checkpoint(void **state)
 
     write_journal(f);
     write_checkpoint(f, 2);
-    overwrite(f, "checkpoint-000000000002", 130);
+    overwrite(f, "checkpoint-000000000002", 138);
     assert_int_equal(inspect(f, false), 1);
-    expect(f, "/checkpoint-000000000002 is damaged at offset 112: expected a block with");
+    expect(f, "/checkpoint-000000000002 is damaged at offset 120: expected a block with");
 }
 
 /* Entries that are nowhere are told. */

@@ -11,8 +11,9 @@
 struct moment {
     struct shelf known;
     uint64_t dropped;
-    uint32_t begun; /* changes recorded before the step */
-    uint32_t safe;  /* changes recorded when it was known to be safe; 0: never */
+    uint32_t begun;  /* changes recorded before the step */
+    uint32_t tidied; /* changes recorded when what it made superfluous was gone */
+    uint32_t safe;   /* changes recorded when it was known to be safe; 0: never */
 };
 
 struct fixture {
@@ -277,11 +278,16 @@ static void test_failed_sync(void **state)
 
 /* ---- Checkpoints ---- */
 
-#define CHECKPOINTS 4u
+#define CHECKPOINTS 9u
+
+/* Two chains of a checkpoint with changes, then a bare one, then one with changes. */
+static const uint64_t bases[CHECKPOINTS + 1] = { 0, 0, 1, 2, 0, 4, 5, 0, 0, 8 };
 
 static void save(struct fixture *f, uint64_t index)
 {
-    struct checkpoint_head head = { .index = index, .cluster = "three", .service = "kv" };
+    struct checkpoint_head head = {
+        .base = bases[index], .index = index, .cluster = "three", .service = "kv"
+    };
     struct checkpoint_writer *writer;
     struct error error;
     uint64_t oldest;
@@ -299,6 +305,8 @@ static void save(struct fixture *f, uint64_t index)
     f->moments[index].safe = f->recording.count;
     assert_int_equal(checkpoint_tidy(&f->recording.files, f->directory, &oldest, &error),
                      ERROR_NONE);
+    f->moments[index].tidied = f->recording.count;
+    f->moments[index].dropped = oldest;
 }
 
 static void expect_whole(const struct fixture *f, uint64_t index)
@@ -312,10 +320,12 @@ static void expect_whole(const struct fixture *f, uint64_t index)
     char path[160];
     bool done = false;
 
-    checkpoint_path(f->after, index, path, sizeof path);
+    checkpoint_name_path(f->after, (struct checkpoint_name){ index, bases[index] > 0 }, path,
+                         sizeof path);
     if (checkpoint_reader_open(&reader, &files_system, path, &head, &bytes, &error) != ERROR_NONE)
         fail_msg("%s", error.text);
     assert_int_equal(head.index, index);
+    assert_int_equal(head.base, bases[index]);
     while (!done) {
         if (checkpoint_reader_next(reader, &slice, &done, &error) != ERROR_NONE)
             fail_msg("%s", error.text);
@@ -329,19 +339,45 @@ static void expect_whole(const struct fixture *f, uint64_t index)
     checkpoint_reader_close(reader);
 }
 
-/* All checkpoints there are whole, and the last that was finished, or a later one, is there. */
-static void expect_checkpoints(const struct fixture *f, uint32_t cut)
+/* What a checkpoint comes to with the changes that follow one another behind it, up to `last`. */
+static uint64_t chain_end(const struct fixture *f, uint64_t index, uint64_t last)
 {
-    uint64_t indexes[CHECKPOINTS], finished = 0;
+    uint64_t changes[CHECKPOINTS];
     struct error error;
     uint32_t count;
 
-    for (uint64_t index = 1; index <= CHECKPOINTS; index++)
+    expect_whole(f, index);
+    assert_int_equal(checkpoint_changes_list(f->after, index, changes, CHECKPOINTS, &count, &error),
+                     ERROR_NONE);
+    for (uint32_t i = 0; i < count && changes[i] <= last; i++) {
+        expect_whole(f, changes[i]);
+        if (bases[changes[i]] == index)
+            index = changes[i];
+    }
+    return index;
+}
+
+/* All that is there is whole; the newest chain comes to what was finished last, or further; and the
+ * one before it to where the journal begins. */
+static void expect_checkpoints(const struct fixture *f, uint32_t cut)
+{
+    uint64_t indexes[CHECKPOINTS], finished = 0, oldest = 0;
+    struct error error;
+    uint32_t count;
+
+    for (uint64_t index = 1; index <= CHECKPOINTS; index++) {
         if (f->moments[index].safe <= cut)
             finished = index;
+        if (f->moments[index].tidied <= cut)
+            oldest = f->moments[index].dropped;
+    }
     assert_int_equal(checkpoint_list(f->after, indexes, CHECKPOINTS, &count, &error), ERROR_NONE);
-    assert_true(finished == 0 || (count > 0 && indexes[0] >= finished));
-    for (uint32_t i = 0; i < count; i++)
+    assert_true(finished == 0 || count > 0);
+    if (count > 0)
+        assert_true(chain_end(f, indexes[0], UINT64_MAX) >= finished);
+    if (count > 1)
+        assert_true(chain_end(f, indexes[1], indexes[0]) >= oldest);
+    for (uint32_t i = 2; i < count; i++)
         expect_whole(f, indexes[i]);
 }
 

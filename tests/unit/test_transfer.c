@@ -85,7 +85,7 @@ static void test_slices_fit_the_time(void **state)
     struct fixture *f = *state;
     size_t first, small;
 
-    transfer_out_keep(&f->out, f->now, f->machine, 1, 1, &f->effects);
+    transfer_out_keep(&f->out, f->now, f->machine, 1, 1, 0, &f->effects);
     first = tick(f);
     for (int i = 0; i < 5; i++) {
         transfer_out_paced(&f->out, f->now, SLICE_US_MAX + 1, false);
@@ -106,7 +106,7 @@ static void test_work_goes_first(void **state)
 {
     struct fixture *f = *state;
 
-    transfer_out_keep(&f->out, f->now, f->machine, 1, 1, &f->effects);
+    transfer_out_keep(&f->out, f->now, f->machine, 1, 1, 0, &f->effects);
     assert_true(tick(f) > 0);
     transfer_out_paced(&f->out, f->now, 200, true);
     assert_int_equal(tick(f), 0);
