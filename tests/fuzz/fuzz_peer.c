@@ -50,7 +50,7 @@ static void says(struct primary *p, node_id from, struct message message)
 
 static uint64_t incarnation_of(uint32_t i)
 {
-    return 11u * (i + 1u);
+    return 11ull * (i + 1u);
 }
 
 static void link_up(struct primary *p, node_id from, uint64_t incarnation)

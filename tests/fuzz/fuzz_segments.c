@@ -87,6 +87,8 @@ static bool write_on(const struct segments_found *found, const char *directory)
     struct error error;
     bool written;
 
+    if (found->last >> 62) /* nothing comes after it */
+        return false;
     if (segments_open(&segments, &options, found, &error) != ERROR_NONE)
         return false;
     journal_record_pack(&record, &header, bytes_string("more"));

@@ -51,7 +51,10 @@ void machines_execute(struct machine *a, struct machine *b, const struct machine
     machine_execute(b, entry, &reply_b);
     replies = replies_check(buffer_bytes(&reply_a));
     assert(replies == (silent ? 0 : 1));
-    assert(bytes_equal(buffer_bytes(&reply_a), buffer_bytes(&reply_b)));
+    assert(buffer_size(&reply_a) == buffer_size(&reply_b));
+    assert(!reply_a.data || !reply_b.data ||
+           memcmp(reply_a.data + reply_a.start, reply_b.data + reply_b.start,
+                  buffer_size(&reply_a)) == 0);
     assert(machine_digest(a) == machine_digest(b));
     buffer_free(&reply_a);
     buffer_free(&reply_b);
