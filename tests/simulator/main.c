@@ -2,6 +2,7 @@
  */
 #include <errno.h>
 #include <getopt.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +15,7 @@
 
 #define SEED_SECONDS_MAX 120u /* of real time: then it hangs */
 #define JOBS_MAX         64u
+#define SERVERS_MAX      7u
 
 struct arguments {
     uint64_t seed, seeds;
@@ -28,7 +30,7 @@ static const char usage[] =
     "  --seed N        the first seed, default 1\n"
     "  --seeds COUNT   how many, default 1\n"
     "  --jobs N        processes that share them, default 1\n"
-    "  --servers N     1 to 16 instead of what the seed draws\n"
+    "  --servers N     1 to 7 instead of what the seed draws\n"
     "  --clients N     session clients, 0 to 20, instead of what the seed draws\n"
     "  --style S       active or passive instead of what the seed draws\n"
     "  --faults-ms N   how long there are faults; 0: there are none\n"
@@ -150,7 +152,7 @@ static void child_run(const struct arguments *a, uint64_t first, uint32_t step, 
 struct job {
     pid_t pid;
     int from;
-    uint64_t next, failed;
+    uint64_t next, failed, done;
 };
 
 static void job_start(const struct arguments *a, struct job *job)
@@ -170,35 +172,6 @@ static void job_start(const struct arguments *a, struct job *job)
     job->from = ends[0];
 }
 
-/* Follows a job to its end. A seed that ends its process counts as failed, and the next one goes
- * on. */
-static void job_follow(const struct arguments *a, struct job *job)
-{
-    struct progress progress;
-    ssize_t got;
-
-    for (;;) {
-        got = read(job->from, &progress, sizeof progress);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got == (ssize_t)sizeof progress) {
-            job->next = progress.next;
-            job->failed += progress.failed;
-            continue;
-        }
-        close(job->from);
-        while (waitpid(job->pid, NULL, 0) < 0 && errno == EINTR)
-            continue;
-        if (job->next >= a->seed + a->seeds)
-            return;
-        job->failed++;
-        job->next += a->jobs;
-        if (job->next >= a->seed + a->seeds)
-            return;
-        job_start(a, job);
-    }
-}
-
 static double seconds(void)
 {
     struct timespec t;
@@ -207,25 +180,99 @@ static double seconds(void)
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
+/* Takes in what a job tells. A seed that ends its process counts as failed, and the next one goes
+ * on. */
+static void job_hear(const struct arguments *a, struct job *job)
+{
+    struct progress progress;
+    ssize_t got = read(job->from, &progress, sizeof progress);
+
+    if (got < 0 && errno == EINTR)
+        return;
+    if (got == (ssize_t)sizeof progress) {
+        job->next = progress.next;
+        job->failed += progress.failed;
+        job->done++;
+        return;
+    }
+    close(job->from);
+    job->from = -1;
+    while (waitpid(job->pid, NULL, 0) < 0 && errno == EINTR)
+        continue;
+    if (job->next >= a->seed + a->seeds)
+        return;
+    job->failed++;
+    job->done++;
+    job->next += a->jobs;
+    if (job->next < a->seed + a->seeds)
+        job_start(a, job);
+}
+
+static void jobs_sum(const struct job *jobs, uint32_t count, uint64_t *done, uint64_t *failed)
+{
+    *done = *failed = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        *done += jobs[i].done;
+        *failed += jobs[i].failed;
+    }
+}
+
+/* Somebody who watches sees how far it is, once a second. */
+static void progress_say(const struct arguments *a, const struct job *jobs, double start,
+                         double *said)
+{
+    double now = seconds();
+    uint64_t done, failed;
+
+    if (now - *said < 1 || !isatty(STDERR_FILENO))
+        return;
+    *said = now;
+    jobs_sum(jobs, a->jobs, &done, &failed);
+    fprintf(stderr, "\r%llu of %llu seeds, %llu failed, %.1f seeds/s ", (unsigned long long)done,
+            (unsigned long long)a->seeds, (unsigned long long)failed, (double)done / (now - start));
+}
+
+/* Until all have ended. */
+static void jobs_follow(const struct arguments *a, struct job *jobs, double start)
+{
+    double said = start;
+
+    for (;;) {
+        struct pollfd ends[JOBS_MAX];
+        uint32_t open = 0;
+
+        for (uint32_t i = 0; i < a->jobs; i++) {
+            ends[i] = (struct pollfd){ .fd = jobs[i].from, .events = POLLIN };
+            open += jobs[i].from >= 0;
+        }
+        if (open == 0)
+            return;
+        if (poll(ends, a->jobs, 1000) < 0 && errno != EINTR)
+            return;
+        for (uint32_t i = 0; i < a->jobs; i++)
+            if (jobs[i].from >= 0 && (ends[i].revents & (POLLIN | POLLHUP)))
+                job_hear(a, &jobs[i]);
+        progress_say(a, jobs, start, &said);
+    }
+}
+
 static int seeds_play(const struct arguments *a)
 {
     struct job jobs[JOBS_MAX] = { 0 };
     double start = seconds();
     double took;
-    uint64_t failed = 0;
+    uint64_t done, failed;
 
     for (uint32_t i = 0; i < a->jobs; i++) {
         jobs[i].next = a->seed + i;
         job_start(a, &jobs[i]);
     }
-    for (uint32_t i = 0; i < a->jobs; i++) {
-        job_follow(a, &jobs[i]);
-        failed += jobs[i].failed;
-    }
+    jobs_follow(a, jobs, start);
+    jobs_sum(jobs, a->jobs, &done, &failed);
     took = seconds() - start;
-    printf("%llu seeds from %llu on, %llu failed, %.1f s, %.1f seeds/s\n",
-           (unsigned long long)a->seeds, (unsigned long long)a->seed, (unsigned long long)failed,
-           took, (double)a->seeds / (took > 0 ? took : 1));
+    printf("%llu seeds from %llu on, %llu failed, %.1f s, %.1f seeds/s\n", (unsigned long long)done,
+           (unsigned long long)a->seed, (unsigned long long)failed, took,
+           (double)done / (took > 0 ? took : 1));
     return failed ? 1 : 0;
 }
 
@@ -253,7 +300,7 @@ static bool option_take(struct arguments *a, int option, const char *text)
         a->jobs = (uint32_t)value;
         break;
     case 'r':
-        good = number(text, 1, SERVER_COUNT_MAX, &value);
+        good = number(text, 1, SERVERS_MAX, &value);
         a->servers = (int32_t)value;
         break;
     case 'c':

@@ -161,7 +161,7 @@ void sim_options_drawn(struct sim_options *o, uint64_t seed)
     struct random r = random_seeded(seed ^ 0x51u);
 
     sim_options_quiet(o, seed);
-    o->servers = 1 + (uint32_t)random_below(&r, 5);
+    o->servers = 1 + (uint32_t)random_below(&r, random_below(&r, 8) ? 5 : 7);
     o->hosts = random_below(&r, 4) ? o->servers : 1 + (uint32_t)random_below(&r, o->servers);
     o->style = random_below(&r, 3) ? STYLE_ACTIVE : STYLE_PASSIVE;
     o->propagation = random_below(&r, 4) ? PROPAGATION_STAR : PROPAGATION_CHAIN;
