@@ -1228,20 +1228,23 @@ uint64_t replica_recover_reset(struct replica *r, uint64_t index)
 
 bool replica_recover_entry(struct replica *r, uint64_t index, uint64_t view, uint64_t *last)
 {
-    *last = r->last_index;
-    if (!r->whole || index < r->first_index)
-        return false;
-    if (index > r->last_index + 1) {
-        r->whole = false;
+    uint64_t before = index - 1 < r->last_index ? index - 1 : r->last_index;
+
+    if (index < r->first_index) {
+        /* What was behind it is gone, and up to there the state has it all. */
+        *last = replica_recover_reset(r, r->commit_index);
         return false;
     }
+    *last = r->last_index;
+    /* Older than the state: it was replaced, or would have been. */
+    if (view < replica_view_at(r, before))
+        return false;
+    r->whole = index <= r->last_index + 1;
+    if (!r->whole)
+        return false;
     while (r->run_count > 1 && r->runs[r->run_count - 1].first_index >= index)
         r->run_count--;
     *last = r->last_index = index - 1;
-    if (view < r->runs[r->run_count - 1].view) {
-        r->whole = false;
-        return false;
-    }
     journal_grown(r, index, view);
     r->saved_index = r->persist_asked = index;
     return true;

@@ -187,6 +187,29 @@ static void test_recovers_from_two_resets(void **state)
     assert_int_equal(f->replica.last_index, 51);
 }
 
+/* A checkpoint may be newer than entries that follow it in the segments and were replaced later.
+ * They are passed over; a gap stays one until entries come that close it. */
+static void test_recovers_behind_replaced_entries(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t last;
+
+    replica_recover_state(&f->replica, 50, 3);
+    assert_false(replica_recover_entry(&f->replica, 50, 2, &last));
+    assert_false(replica_recover_entry(&f->replica, 51, 2, &last));
+    assert_false(replica_recover_entry(&f->replica, 52, 2, &last));
+    assert_true(f->replica.whole);
+    assert_false(replica_recover_entry(&f->replica, 49, 3, &last));
+    assert_false(replica_recover_entry(&f->replica, 50, 3, &last));
+    assert_true(replica_recover_entry(&f->replica, 51, 3, &last));
+    assert_false(replica_recover_entry(&f->replica, 53, 3, &last));
+    assert_false(replica_recovered(&f->replica, true));
+    assert_true(replica_recover_entry(&f->replica, 52, 4, &last));
+    assert_true(replica_recovered(&f->replica, true));
+    assert_int_equal(f->replica.last_index, 52);
+    assert_int_equal(replica_journal_view(&f->replica), 4);
+}
+
 /* A server that was empty is intact once it holds the beginning of a view that it is a member of:
  * others had what its earlier lives acknowledged. Not as a joiner, and not any more when it begins
  * its journal anew. */
@@ -909,6 +932,7 @@ int main(void)
         STORY(test_chain_cannot_feed),
         STORY(test_where_journals_part),
         STORY(test_intact_as_member),
+        STORY(test_recovers_behind_replaced_entries),
         STORY(test_reset_to_the_beginning),
         STORY(test_recovers_from_two_resets),
     };
