@@ -191,6 +191,7 @@ static void feed_from(struct replica *r, node_id server, uint64_t next_index)
     assert(next_index >= r->first_index && next_index <= r->last_index + 1);
     p->fed = true;
     p->next_index = next_index;
+    p->fed_from = 0;
     p->window_count = 0;
     p->commit_sent = 0;
     p->stamp_sent = 0;
@@ -434,6 +435,17 @@ static uint64_t reset_base(const struct replica *r)
     return r->executed_index + 1 < r->first_index ? r->first_index - 1 : r->executed_index;
 }
 
+/* Whether a position says again what we go by already: it was sent before our entries came, and
+ * what is under way on a link gets through, however slowly. Sent again each time, the entries would
+ * keep a slow link busy for ever. But whoever threw away what it had comes back to the same
+ * position, too: after a while it is believed. */
+static bool position_repeated(struct instant now, const struct replica_peer *p,
+                              const struct message_position *position, uint64_t match)
+{
+    return p->fed && p->fed_from == match + 1 && p->incarnation == position->incarnation &&
+           p->match_index <= match && instant_since_ms(now, p->fed_since) < FEED_AGAIN_MS;
+}
+
 static void receive_position(struct replica *r, struct instant now, const struct message *message,
                              struct effects *out)
 {
@@ -441,7 +453,8 @@ static void receive_position(struct replica *r, struct instant now, const struct
     node_id from = message->from;
     struct replica_peer *p = peer_of(r, from);
     bool member = members_has(&r->view.members, from, position->incarnation);
-    uint64_t match;
+    uint64_t match = 0;
+    bool matches, repeated;
 
     if (position->view != r->view.number || replica_fenced(r) ||
         position->runs.size > sizeof r->runs_packed ||
@@ -449,6 +462,9 @@ static void receive_position(struct replica *r, struct instant now, const struct
         return;
     if (member ? !feeds_member(r, from) : r->role != ROLE_PRIMARY)
         return;
+    matches = runs_match(r, position, &match) &&
+              (position->whole || position->first_index <= reset_base(r) + 1);
+    repeated = matches && position_repeated(now, p, position, match);
     p->heard = now;
     p->joiner = !member;
     /* What was known of an earlier life, or of a state since thrown away, is void. */
@@ -457,13 +473,16 @@ static void receive_position(struct replica *r, struct instant now, const struct
     p->executed_index = position->executed_index;
     p->incarnation = position->incarnation;
     /* What lacks its state has nothing to lose, and may have to wait for an earlier one. */
-    if (runs_match(r, position, &match) &&
-        (position->whole || position->first_index <= reset_base(r) + 1)) {
+    if (matches) {
         p->reset = false;
         /* Its journal is fine, but the state before it is still missing. */
         p->reset_index = position->whole ? 0 : position->first_index - 1;
         p->asked = (struct instant){ 0 };
-        feed_from(r, from, match + 1);
+        if (!repeated) {
+            feed_from(r, from, match + 1);
+            p->fed_from = match + 1;
+            p->fed_since = now;
+        }
     } else if (r->role != ROLE_PRIMARY || (member && position->whole && position->last_index > 0)) {
         p->fed = false;
         accuse(r, now, from, "its journal ends before what is kept for it", out);

@@ -22,6 +22,7 @@
 #define LINK_GRACE_MS     50u   /* a lost link to a member may come back for so long */
 #define STATE_INTERVAL_MS 250u  /* between two states to the rm */
 #define REPEAT_MS         200u  /* before caught_up, an accusation or a position is repeated */
+#define FEED_AGAIN_MS     5000u /* before what is under way is sent again to who asks again */
 #define DONOR_REPEAT_MS   500u  /* before donor_wanted is repeated */
 
 struct replica_options {
@@ -45,6 +46,8 @@ struct replica_peer {
     bool fed;   /* we send it entries, from next_index on */
     bool reset; /* tell it to begin its journal behind next_index - 1 */
     uint64_t next_index;
+    uint64_t fed_from; /* first entry sent since its position was taken; 0: no position was */
+    struct instant fed_since;
     uint64_t commit_sent, stamp_sent;
     uint64_t window[FEED_WINDOW]; /* last index of each append under way, oldest first */
     uint32_t window_count;

@@ -543,6 +543,27 @@ static void test_joiner_by_suffix(void **state)
     assert_int_equal(f->replica.commit_index, 1);
 }
 
+/* Who asks again while entries are on their way, over a slow link, is not sent them again; who has
+ * thrown away what it had, or says so for long enough, is. */
+static void test_position_repeated(void **state)
+{
+    struct fixture *f = *state;
+    const struct journal_run empty = { 0, 0 };
+
+    link_up(f, NODE_RM, 1);
+    link_up(f, s2, 22);
+    hear(f, NODE_RM, view(1, s1, 1, 1));
+    tick(f, 0);
+    hear(f, s2, position(1, 22, 1, 0, &empty, 1));
+    tick(f, 0);
+    assert_true(said(f, "feed s2"));
+    hear(f, s2, position(1, 22, 1, 0, &empty, 1));
+    assert_int_equal(f->replica.peers[1].next_index, 2);
+    f->now = instant_add_ms(f->now, FEED_AGAIN_MS);
+    hear(f, s2, position(1, 22, 1, 0, &empty, 1));
+    assert_int_equal(f->replica.peers[1].next_index, 1);
+}
+
 /* One that needs entries we no longer hold begins anew at our end and waits for a checkpoint; it is
  * announced only when its state is in. */
 static void test_joiner_by_checkpoint(void **state)
@@ -915,6 +936,7 @@ int main(void)
         STORY(test_young_server_reports_whole_lease),
         STORY(test_lease_wait),
         STORY(test_joiner_by_suffix),
+        STORY(test_position_repeated),
         STORY(test_joiner_by_checkpoint),
         STORY(test_member_without_state),
         STORY(test_backup_without_state),
