@@ -211,7 +211,8 @@ static void check_committed(struct process *p, const struct server_status *s)
         entry = (struct committed){ .view = record->view, .crc = record->crc };
         commit_compare(p, i, &entry);
     }
-    if (from <= to && to == s->commit_index && s->role == ROLE_PRIMARY)
+    if (from <= to && to == s->commit_index && s->role == ROLE_PRIMARY &&
+        s->commit_index > p->status.commit_index)
         check_commit_held(p, s, &entry);
     p->compared = s->commit_index;
 }

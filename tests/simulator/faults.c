@@ -7,6 +7,7 @@
 #include "tests/simulator/parts.h"
 
 #define MILLISECOND_NS UINT64_C(1000000)
+#define PLACES         (HOST_COUNT_MAX + 2u) /* hosts, with those of the rm and the gfd */
 
 static void fault(void *subject, uint64_t argument);
 
@@ -147,7 +148,8 @@ static void pause_server(struct sim *sim)
 static void any_pair(struct sim *sim, node_id *a, node_id *b)
 {
     *a = any_server(sim);
-    switch (sim_chance(sim, 6)) {
+    switch (sim_chance(sim, 7)) {
+    case 6: *b = NODE_LFD(sim_process(sim, *a)->host); break;
     case 0: *b = NODE_RM; break;
     case 1:
         *a = NODE_GFD;
@@ -184,14 +186,68 @@ static void cut(struct sim *sim, enum fault_kind kind)
     sim_after(sim, sim_between(sim, 5, 4000) * MILLISECOND_NS, healed, sim, 0);
 }
 
-static void break_link(struct sim *sim)
+/* Each direction between two hosts is cut, or not: by two groups, or anyhow. */
+static void partition(struct sim *sim)
+{
+    bool grouped = sim_chance(sim, 2) == 0;
+    bool one_way = sim_chance(sim, 3) == 0;
+    bool deaf[PLACES][PLACES];
+    bool group[PLACES];
+
+    for (uint32_t i = 0; i < PLACES; i++)
+        group[i] = sim_chance(sim, 2);
+    for (uint32_t i = 0; i < PLACES; i++)
+        for (uint32_t k = 0; k < PLACES; k++)
+            deaf[i][k] = grouped ? group[i] != group[k] && (group[i] || !one_way)
+                                 : sim_chance(sim, one_way ? 3 : 6) == 0;
+    sim_trace(sim, NODE_NONE, "a partition");
+    for (node_id a = 0; a < NODE_COUNT; a++)
+        for (node_id b = 0; b < NODE_COUNT; b++)
+            if (sim_process(sim, a) && sim_process(sim, b) &&
+                deaf[sim_process(sim, a)->host][sim_process(sim, b)->host])
+                sim_cut_one_way(sim, a, b);
+    sim_after(sim, sim_between(sim, 5, 4000) * MILLISECOND_NS, healed, sim, 0);
+}
+
+static void slow(struct sim *sim)
+{
+    uint32_t delay_us = (uint32_t)sim_chance(sim, UINT64_C(100) << sim_chance(sim, 12));
+    uint32_t bytes_per_ms = sim_chance(sim, 2) ? 50u << sim_chance(sim, 10) : 0;
+    node_id a;
+    node_id b;
+
+    any_pair(sim, &a, &b);
+    sim_slow(sim, a, b, delay_us, bytes_per_ms);
+    if (sim_chance(sim, 2))
+        sim_slow(sim, b, a, delay_us, bytes_per_ms);
+    sim_after(sim, sim_between(sim, 5, 4000) * MILLISECOND_NS, healed, sim, 0);
+}
+
+static void harm_link(struct sim *sim, bool half)
 {
     node_id a;
     node_id b;
 
     any_pair(sim, &a, &b);
-    if (a != b)
+    /* A server whose lfd loses its link may be killed for it. */
+    if (a == b || (node_is_lfd(b) && !sim_can_spare(sim, a)))
+        return;
+    if (node_is_lfd(b))
+        sim_process(sim, a)->harmed = true;
+    if (!half)
         sim_break(sim, a, b);
+    else if (sim_chance(sim, 2))
+        sim_half_open(sim, a, b);
+    else
+        sim_half_open(sim, b, a);
+}
+
+static void change_acks(struct sim *sim)
+{
+    enum acks_policy acks = (enum acks_policy)sim_chance(sim, 3);
+
+    sim_acks(sim, acks,
+             acks == ACKS_COUNT ? 1 + (uint32_t)sim_chance(sim, sim->options.servers) : 0);
 }
 
 /* A server comes back without anything. */
@@ -219,7 +275,10 @@ static void fault_do(struct sim *sim, enum fault_kind kind)
     case FAULT_PAUSE_OTHER:
         sim_pause(sim, any_other(sim), 1 + (uint32_t)sim_chance(sim, 1500));
         break;
-    case FAULT_BREAK_LINK: break_link(sim); break;
+    case FAULT_BREAK_LINK: harm_link(sim, false); break;
+    case FAULT_HALF_OPEN: harm_link(sim, true); break;
+    case FAULT_PARTITION: partition(sim); break;
+    case FAULT_SLOW_LINK: slow(sim); break;
     case FAULT_CUT_PAIR:
     case FAULT_CUT_ONE_WAY:
     case FAULT_ISOLATE_HOST: cut(sim, kind); break;
@@ -232,6 +291,9 @@ static void fault_do(struct sim *sim, enum fault_kind kind)
         break;
     case FAULT_SWITCHOVER: sim_command(sim, COMMAND_SWITCHOVER, any_server(sim)); break;
     case FAULT_RESTART: sim_command(sim, COMMAND_RESTART, any_server(sim)); break;
+    case FAULT_STOP: sim_command(sim, COMMAND_STOP, any_server(sim)); break;
+    case FAULT_START: sim_command(sim, COMMAND_START, any_server(sim)); break;
+    case FAULT_ACKS: change_acks(sim); break;
     case FAULT_STYLE:
         sim_command(sim, sim_chance(sim, 2) ? COMMAND_STYLE_ACTIVE : COMMAND_STYLE_PASSIVE,
                     NODE_NONE);

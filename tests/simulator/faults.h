@@ -17,11 +17,17 @@
     X(CUT_PAIR, 3)                                                    \
     X(CUT_ONE_WAY, 3)                                                 \
     X(ISOLATE_HOST, 2)                                                \
+    X(PARTITION, 3) /* hosts apart, or some not heard by some */      \
+    X(SLOW_LINK, 4) /* late, and few bytes at a time */               \
+    X(HALF_OPEN, 4) /* one side believes in the link, one does not */ \
     X(BREAK_CLIENT, 4)                                                \
     X(CRASH_CLIENT, 2)                                                \
     X(SWITCHOVER, 2) /* these are no faults, but hard all the same */ \
     X(RESTART, 2)                                                     \
     X(STYLE, 1)                                                       \
+    X(STOP, 2)                                                        \
+    X(START, 3)                                                       \
+    X(ACKS, 1)                                                        \
     X(HEAL, 4)                                                        \
     X(CRASH_ALL, 1) /* all servers at once; with disks only */        \
     X(LOSE_DISK, 3) /* of one server, if the others have it all */    \

@@ -19,13 +19,32 @@ static bool same_host(const struct process *a, const struct process *b)
     return a->host == b->host;
 }
 
-static uint64_t delay_ns(struct connection *c)
+/* A message between hosts now and then is lost on the way, and sent again by TCP. */
+static uint64_t delay_ns(struct connection *c, int side)
 {
     struct sim *sim = c->sim;
+    const struct sim_options *o = &sim->options;
+    uint64_t us;
 
     if (same_host(c->end[0], c->end[1]))
         return sim_between(sim, LOCAL_DELAY_US_MIN, LOCAL_DELAY_US_MAX) * 1000u;
-    return sim_between(sim, sim->options.delay_us_min, sim->options.delay_us_max) * 1000u;
+    us = sim_between(sim, o->delay_us_min, o->delay_us_max);
+    us += sim->path[c->end[1 - side]->node][c->end[side]->node].delay_us;
+    if (o->late_one_in > 0 && !sim->faults_over && sim_chance(sim, o->late_one_in) == 0)
+        us += sim_chance(sim, o->late_ms_max * UINT64_C(1000));
+    return us * 1000u;
+}
+
+/* How long a message keeps a direction of its link busy. */
+static uint64_t busy_ns(struct connection *c, int side, size_t size)
+{
+    uint32_t rate = c->sim->path[c->end[1 - side]->node][c->end[side]->node].bytes_per_ms;
+
+    if (same_host(c->end[0], c->end[1]))
+        return 0;
+    if (rate == 0)
+        rate = c->sim->options.bytes_per_ms;
+    return rate ? size * MILLISECOND_NS / rate : 0;
 }
 
 static bool wire_blocked(const struct connection *c, int side)
@@ -49,8 +68,12 @@ static void wire_schedule(struct connection *c, int side)
 static void wire_put(struct connection *c, int side, struct parcel *parcel)
 {
     struct wire *wire = &c->wire[side];
-    uint64_t at = c->sim->now_ns + delay_ns(c);
+    uint64_t at;
 
+    if (wire->busy_until_ns < c->sim->now_ns)
+        wire->busy_until_ns = c->sim->now_ns;
+    wire->busy_until_ns += busy_ns(c, side, parcel->size);
+    at = wire->busy_until_ns + delay_ns(c, side);
     wire->last_ns = at > wire->last_ns ? at : wire->last_ns;
     parcel->at_ns = wire->last_ns;
     parcel->connection = c;
@@ -68,21 +91,33 @@ static void closed_give(struct connection *c, int side, bool certain)
     process_give(c->end[side], parcel);
 }
 
-/* A link on which nothing gets through dies, on both sides. */
+/* One side gives a link up; what the other one sends from now on nobody hears. */
+static void side_dies(struct connection *c, int side)
+{
+    c->half_open = true;
+    for (int i = 0; i < 2; i++) {
+        c->wire[i].cut = true;
+        parcels_free(&c->wire[i].parcels);
+    }
+    if (!c->closed[side] && !c->dead[side] && end_alive(c, side))
+        closed_give(c, side, false);
+    c->dead[side] = true;
+}
+
+/* A link on which nothing gets through dies, on each side in its own time. */
 static void die_of_silence(void *subject, uint64_t argument)
 {
     struct connection *c = subject;
 
-    (void)argument;
     c->dying = false;
-    if (!wire_blocked(c, 0) && !wire_blocked(c, 1))
-        return;
-    for (int side = 0; side < 2; side++) {
-        c->wire[side].cut = true;
-        parcels_free(&c->wire[side].parcels);
-        if (!c->closed[side] && end_alive(c, side))
-            closed_give(c, side, false);
-    }
+    if (c->half_open || wire_blocked(c, 0) || wire_blocked(c, 1))
+        side_dies(c, (int)argument);
+}
+
+static void dying_begin(struct connection *c, int side)
+{
+    sim_after(c->sim, sim_between(c->sim, LINK_DIES_MS_MIN, LINK_DIES_MS_MAX) * MILLISECOND_NS,
+              die_of_silence, c, (uint64_t)side);
 }
 
 static void wire_arrive(void *subject, uint64_t argument)
@@ -96,10 +131,10 @@ static void wire_arrive(void *subject, uint64_t argument)
         return;
     if (wire_blocked(c, side)) {
         wire->stalled = true;
-        if (!c->dying)
-            sim_after(c->sim,
-                      sim_between(c->sim, LINK_DIES_MS_MIN, LINK_DIES_MS_MAX) * MILLISECOND_NS,
-                      die_of_silence, c, 0);
+        if (!c->dying) {
+            dying_begin(c, 0);
+            dying_begin(c, 1);
+        }
         c->dying = true;
         return;
     }
@@ -200,6 +235,21 @@ void network_break(struct sim *sim, node_id a, node_id b)
     close_towards(c, 1, false);
 }
 
+/* One side forgets the link, as when something between the two does: the other believes in it until
+ * it has been silent for long enough. */
+void network_half_open(struct sim *sim, node_id a, node_id b)
+{
+    struct process *p = sim_process(sim, a);
+    struct connection *c = p ? p->links[b] : NULL;
+    int side;
+
+    if (!c || c->half_open || same_host(c->end[0], c->end[1]))
+        return;
+    side = side_of(c, p);
+    side_dies(c, side);
+    dying_begin(c, 1 - side);
+}
+
 static struct dialler *dialler_of(struct process *p, const struct connection *c)
 {
     for (uint32_t i = 0; i < p->dialler_count; i++)
@@ -254,6 +304,7 @@ static struct connection *connection_new(struct process *from, struct process *t
         c->pid[side] = c->end[side]->pid;
     }
     c->since_ns = c->sim->now_ns;
+    c->resets = sim_chance(c->sim, 2);
     c->next = c->sim->connections;
     c->sim->connections = c;
     return c;
@@ -307,6 +358,24 @@ void network_dial_all(struct process *p)
     }
 }
 
+static void reset(void *subject, uint64_t side)
+{
+    struct connection *c = subject;
+
+    if (!wire_blocked(c, 0) && !wire_blocked(c, 1))
+        side_dies(c, (int)side);
+}
+
+/* A host that is reached says that it knows nothing of such a link, unless what forgot it was in
+ * between. */
+static void answer_reset(struct connection *c, int side)
+{
+    if (c->dead[side] || c->resetting || !c->resets)
+        return;
+    c->resetting = true;
+    sim_after(c->sim, delay_ns(c, side) + delay_ns(c, 1 - side), reset, c, (uint64_t)side);
+}
+
 void network_send(struct process *p, node_id to, const struct message *message)
 {
     struct connection *c = to < NODE_COUNT ? p->links[to] : NULL;
@@ -317,6 +386,8 @@ void network_send(struct process *p, node_id to, const struct message *message)
     if (!c)
         return;
     side = side_of(c, p);
+    if (c->half_open)
+        answer_reset(c, side);
     if (c->wire[1 - side].cut)
         return;
     message_encode(message, &frame);

@@ -27,6 +27,12 @@
 struct process;
 struct connection;
 
+/* A way that is worse than the others, in one direction. */
+struct path {
+    uint32_t delay_us;     /* more than others */
+    uint32_t bytes_per_ms; /* 0: as the others */
+};
+
 enum parcel_type {
     PARCEL_HELLO,
     PARCEL_MESSAGE, /* over a link */
@@ -65,6 +71,7 @@ struct parcel *parcel_new(enum parcel_type type, const void *bytes, size_t size)
 struct wire {
     struct parcels parcels; /* under way, in order */
     uint64_t last_ns;       /* when the last of them arrives */
+    uint64_t busy_until_ns; /* with sending what has been given to it */
     bool stalled;           /* the first of them cannot get through */
     bool cut;               /* what is sent now is lost */
 };
@@ -78,6 +85,10 @@ struct connection {
     bool told[2];   /* its core knows of the link */
     bool closed[2]; /* nothing comes in or goes out here any more */
     bool dying;     /* its end by silence is scheduled */
+    bool half_open; /* one side has given it up; of the other nothing is heard */
+    bool dead[2];   /* that side has been told of its end */
+    bool resets;    /* a side that does not know it any more says so when it hears of it */
+    bool resetting;
     uint64_t since_ns;
     struct wire wire[2]; /* wire[i] leads to end[i] */
 };
@@ -255,8 +266,9 @@ struct sim {
     struct effects *effects;      /* of the core that is being called */
     struct process processes[NODE_COUNT];
     struct connection *connections;
-    struct memory taken;               /* ring of what sim_take() gave */
-    bool cut[NODE_COUNT][NODE_COUNT];  /* from, to */
+    struct memory taken;              /* ring of what sim_take() gave */
+    bool cut[NODE_COUNT][NODE_COUNT]; /* from, to */
+    struct path path[NODE_COUNT][NODE_COUNT];
     uint64_t incarnation, line;        /* last ones given */
     uint64_t boot[HOST_COUNT_MAX + 2]; /* how often each host was without power */
     uint32_t pid;
@@ -346,6 +358,7 @@ void network_send(struct process *process, node_id to, const struct message *mes
 void network_take(struct process *process, const struct parcel *parcel);
 void network_process_ended(struct process *process);
 void network_break(struct sim *sim, node_id a, node_id b);
+void network_half_open(struct sim *sim, node_id a, node_id b);
 void network_healed(struct sim *sim);
 void network_free(struct sim *sim);
 

@@ -16,10 +16,11 @@
 #define SETTLE_MS                                                                  \
     3000u /* for what the faults set off, links that are dialled again most of all \
            */
-#define STAYS_MS     1000u  /* that it must stay so */
-#define ANSWER_MS    20000u /* after that, to answer every request */
-#define QUIET_MS     3000u  /* of a run without faults */
-#define LOSS_WAIT_MS 3000u  /* how long it is watched waiting before the loss is accepted */
+#define START_AGAIN_MS 1000u
+#define STAYS_MS       1000u  /* that it must stay so */
+#define ANSWER_MS      20000u /* after that, to answer every request */
+#define QUIET_MS       3000u  /* of a run without faults */
+#define LOSS_WAIT_MS   3000u  /* how long it is watched waiting before the loss is accepted */
 
 uint64_t sim_chance(struct sim *sim, uint64_t bound)
 {
@@ -197,6 +198,12 @@ void sim_options_drawn(struct sim_options *o, uint64_t seed)
     o->numbers = (uint32_t)random_below(&r, 3);
     o->transactions = random_below(&r, 2) == 0;
     o->repeats = random_below(&r, 2) == 0;
+    if (random_below(&r, 3) == 0) {
+        o->late_one_in = 20u << random_below(&r, 7);
+        o->late_ms_max = 2u << random_below(&r, 8);
+    }
+    if (random_below(&r, 3) == 0)
+        o->bytes_per_ms = 2000u << random_below(&r, 7);
     o->sessions_max = random_below(&r, 2) ? 0 : 2 + (uint32_t)random_below(&r, 5);
     o->value_bytes_max = random_below(&r, 4) ? 0 : 1024u << random_below(&r, 12);
     o->fsync = random_below(&r, 2) ? FSYNC_ALWAYS : (enum fsync_policy)random_below(&r, 3);
@@ -519,7 +526,32 @@ void sim_heal(struct sim *sim)
     if (memcmp(sim->cut, uncut, sizeof uncut) != 0)
         sim_trace(sim, NODE_NONE, "the network is whole");
     memset(sim->cut, 0, sizeof sim->cut);
+    memset(sim->path, 0, sizeof sim->path);
     network_healed(sim);
+}
+
+void sim_slow(struct sim *sim, node_id from, node_id to, uint32_t delay_us, uint32_t bytes_per_ms)
+{
+    sim_trace(sim, NODE_NONE, "from %s to %s %u us more, %u bytes per ms", node_name(from),
+              node_name(to), delay_us, bytes_per_ms);
+    sim->path[from][to] = (struct path){ .delay_us = delay_us, .bytes_per_ms = bytes_per_ms };
+}
+
+void sim_half_open(struct sim *sim, node_id a, node_id b)
+{
+    sim_trace(sim, NODE_NONE, "%s does not know its link to %s any more", node_name(a),
+              node_name(b));
+    network_half_open(sim, a, b);
+}
+
+void sim_acks(struct sim *sim, enum acks_policy acks, uint32_t count)
+{
+    static const char *const names[] = { "all", "majority", "count" };
+
+    sim_trace(sim, NODE_NONE, "the config has acks %s %u from now on", names[acks], count);
+    sim->config.replication.acks = acks;
+    sim->config.replication.acks_count = count;
+    sim_crash(sim, NODE_RM);
 }
 
 void sim_break(struct sim *sim, node_id a, node_id b)
@@ -590,6 +622,21 @@ static void loss_accept(struct sim *sim)
     sim_accept_loss(sim);
 }
 
+/* The operator starts what he has stopped, and looks whether it helped: the rm may have died of it.
+ */
+static void start_stopped(void *subject, uint64_t argument)
+{
+    struct sim *sim = subject;
+    bool rm_runs = sim_running(sim, NODE_RM);
+
+    (void)argument;
+    for (uint32_t i = 0; i < sim->options.servers; i++)
+        if (sim->saved.stopped >> i & 1u)
+            sim_command(sim, COMMAND_START, NODE_SERVER(i));
+    if (!rm_runs || sim->saved.stopped)
+        sim_after(sim, START_AGAIN_MS * MILLISECOND_NS, start_stopped, sim, 0);
+}
+
 /* From here on nothing goes wrong any more; what is on its way to go wrong does not. */
 static void make_peace(struct sim *sim)
 {
@@ -603,6 +650,7 @@ static void make_peace(struct sim *sim)
             process_wake(&sim->processes[i]);
     }
     sim_trace(sim, NODE_NONE, "no more faults");
+    start_stopped(sim, 0);
 }
 
 /* Whole, and not just between two changes that are still to come of the faults. */

@@ -30,6 +30,8 @@ struct sim_options {
     uint32_t heartbeat_interval_ms, suspect_after_ms, host_suspect_after_ms, grace_ms;
     uint32_t backoff_ms, budget;
     uint32_t delay_us_min, delay_us_max; /* of a message between hosts */
+    uint32_t late_one_in, late_ms_max;   /* one in so many is later, 0: none; by so much at most */
+    uint32_t bytes_per_ms;               /* that a link between hosts carries; 0: any */
     uint32_t clock_ppm_max;              /* clocks of hosts run faster or slower by up to so much */
     uint32_t session_clients, plain_clients, readers;
     uint32_t think_ms;           /* mean pause of a client between two requests */
@@ -123,7 +125,12 @@ void sim_cut(struct sim *sim, node_id a, node_id b); /* silence between two, bot
 void sim_cut_one_way(struct sim *sim, node_id from,
                      node_id to);                      /* what from says is not heard by to */
 void sim_isolate_host(struct sim *sim, uint32_t host); /* from all other hosts, rm and gfd */
-void sim_heal(struct sim *sim);                        /* all cuts */
+/* What goes from one to the other is slower, by delay and by bytes per ms (0: by delay only). */
+void sim_slow(struct sim *sim, node_id from, node_id to, uint32_t delay_us, uint32_t bytes_per_ms);
+void sim_heal(struct sim *sim);                            /* all cuts, all that is slow */
+void sim_half_open(struct sim *sim, node_id a, node_id b); /* a does not know the link any more */
+/* The operator changes acks in the config and starts the rm again. */
+void sim_acks(struct sim *sim, enum acks_policy acks, uint32_t count);
 void sim_break(struct sim *sim, node_id a,
                node_id b); /* breaks the link; what is under way may be lost */
 void sim_command(struct sim *sim, enum command_verb verb, node_id server); /* of the operator */

@@ -359,6 +359,84 @@ static void test_disk_full(void **state)
     over(sim);
 }
 
+/* Links that carry two bytes per microsecond, and members that come back over them: they get in. */
+static void test_slow_links(void **state)
+{
+    struct sim_options options = busy(10);
+    struct sim *sim;
+
+    (void)state;
+    options.bytes_per_ms = 2000;
+    options.bulk_bytes = 65536;
+    options.plain_clients = 2;
+    sim = cluster(&options);
+    sim_run(sim, 3000);
+    sim_crash(sim, sim_backup(sim));
+    sim_run(sim, 1000);
+    assert_true(sim_run_until(sim, sim_is_whole, 20000));
+    over(sim);
+}
+
+/* Two sessions are remembered of four: those that were forgotten begin again, and nothing old that
+ * is sent again is executed again. */
+static void test_sessions_forgotten(void **state)
+{
+    struct sim_options options = busy(11);
+    struct sim *sim;
+
+    (void)state;
+    options.session_clients = 4;
+    options.plain_clients = 3;
+    options.sessions_max = 2;
+    options.repeats = true;
+    sim = cluster(&options);
+    sim_run(sim, 5000);
+    assert_true(sim_answered(sim) > 500);
+    over(sim);
+}
+
+/* Values that expire, transactions and counters, while primaries of different clocks die. */
+static void test_expiry_over_failovers(void **state)
+{
+    struct sim_options options = busy(12);
+    struct sim *sim;
+
+    (void)state;
+    options.registers = 2;
+    options.numbers = 1;
+    options.transactions = true;
+    options.plain_clients = 3;
+    sim = cluster(&options);
+    for (uint32_t i = 0; i < 5; i++) {
+        sim_run(sim, 1000);
+        sim_crash(sim, sim_primary(sim));
+        assert_true(sim_run_until(sim, sim_is_whole, 5000));
+    }
+    over(sim);
+}
+
+/* A link that only one side still believes in; acks that change; a server stopped for a while. */
+static void test_half_open_and_operator(void **state)
+{
+    struct sim_options options = busy(13);
+    struct sim *sim = cluster(&options);
+    node_id backup = sim_backup(sim);
+
+    (void)state;
+    sim_half_open(sim, sim_primary(sim), backup);
+    sim_run(sim, 1000);
+    assert_true(sim_has_live_primary(sim));
+    sim_acks(sim, ACKS_MAJORITY, 0);
+    sim_run(sim, 1000);
+    sim_command(sim, COMMAND_STOP, backup);
+    sim_run(sim, 1000);
+    assert_false(sim_running(sim, backup));
+    assert_true(sim_has_live_primary(sim));
+    sim_command(sim, COMMAND_START, backup);
+    assert_true(sim_run_until(sim, sim_is_whole, 15000));
+    over(sim);
+}
+
 static void play(uint64_t seed)
 {
     struct sim_options options;
@@ -430,6 +508,10 @@ int main(void)
         cmocka_unit_test(test_all_lost),
         cmocka_unit_test(test_dies_in_first_view),
         cmocka_unit_test(test_operator),
+        cmocka_unit_test(test_slow_links),
+        cmocka_unit_test(test_sessions_forgotten),
+        cmocka_unit_test(test_expiry_over_failovers),
+        cmocka_unit_test(test_half_open_and_operator),
         cmocka_unit_test(test_store_lost),
         cmocka_unit_test(test_store_old),
         cmocka_unit_test(test_power_cut),
