@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "rm/command.h"
+#include "rm/plan.h"
 
 void rm_options_set(struct rm_options *options, const struct config *config)
 {
@@ -121,15 +122,28 @@ const struct rm_event *rm_event(const struct rm *rm, uint64_t sequence)
 
 /* ------------------------------------------------------------------ the core */
 
+/* Servers that run and have not said yet what they serve. */
+static uint32_t unheard(const struct roster *roster)
+{
+    uint32_t set = 0;
+
+    for (uint32_t i = 0; i < roster->server_count; i++)
+        if (roster->server[i].listed && !roster->server[i].state_known)
+            set |= 1u << i;
+    return set;
+}
+
 /* A server may be ordered to stop when no view needs it: it is no member, and the view without it
- * stands. */
+ * stands. Whose store is old or lost knows neither the view nor who was started again since. */
 static void set_may_stop(struct rm *rm, struct instant now)
 {
     const struct message_view *current = saved_current(&rm->saved);
     uint32_t all = (1u << rm->roster.server_count) - 1u;
 
-    if (!current)
-        rm->repair.may_stop = rm->view.fencing ? 0 : all;
+    if (plan_rule(&rm->view) == PLAN_ALL_SERVERS && rm->roster.view_max)
+        rm->repair.may_stop = 0;
+    else if (!current)
+        rm->repair.may_stop = rm->view.fencing ? 0 : all & ~unheard(&rm->roster);
     else
         rm->repair.may_stop = view_settled(&rm->view, now) ? all & ~current->members.set : 0;
 }

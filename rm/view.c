@@ -515,6 +515,9 @@ static void hear_own_accusation(struct view *v, struct instant now, node_id from
 
     if (v->accused || !can_be_without(v, set))
         return;
+    /* The last view was to be without it, and could not: it holds what nobody else does. */
+    if (!instant_reached(now, v->pause[node_index(from)].until))
+        return;
     effects_note_at(out, NOTE_WARN, "%s wants to leave: %s", node_name(from), cause);
     (void)snprintf(v->accusation, sizeof v->accusation, "%s leaves: %s", node_name(from), cause);
     become_accused(v, now, set);
