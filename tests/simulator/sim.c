@@ -631,9 +631,9 @@ static void start_stopped(void *subject, uint64_t argument)
 
     (void)argument;
     for (uint32_t i = 0; i < sim->options.servers; i++)
-        if (sim->saved.stopped >> i & 1u)
+        if (sim->store_bad || sim->saved.stopped >> i & 1u)
             sim_command(sim, COMMAND_START, NODE_SERVER(i));
-    if (!rm_runs || sim->saved.stopped)
+    if (!rm_runs || sim->store_bad || sim->saved.stopped)
         sim_after(sim, START_AGAIN_MS * MILLISECOND_NS, start_stopped, sim, 0);
 }
 

@@ -495,6 +495,31 @@ static void test_empty_members(void **state)
     play(695);
 }
 
+/* An rm whose store was old or lost went by what it said of stopped servers, or by an order that
+ * came before it knew of any view, and stopped servers that served. */
+static void test_store_lost_and_stop(void **state)
+{
+    (void)state;
+    play(13);
+    play(71);
+    play(281);
+}
+
+/* The only server that had it all had a full disk and wanted to leave: a view each millisecond. */
+static void test_needed_with_full_disk(void **state)
+{
+    (void)state;
+    play(204018);
+}
+
+/* On slow links everything was sent again and again; an expired key was there again. */
+static void test_workload_and_network(void **state)
+{
+    (void)state;
+    play(202387);
+    play(200247);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -523,6 +548,9 @@ int main(void)
         cmocka_unit_test(test_late_round),
         cmocka_unit_test(test_round_meets_donation),
         cmocka_unit_test(test_empty_members),
+        cmocka_unit_test(test_store_lost_and_stop),
+        cmocka_unit_test(test_needed_with_full_disk),
+        cmocka_unit_test(test_workload_and_network),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
