@@ -135,6 +135,7 @@ void replica_init(struct replica *r, const struct replica_options *options, stru
         .options = *options,
         .started = now,
         .ticked = now,
+        .disk_moved = now,
         .run_count = 1,
         .first_index = 1,
         .whole = true,
@@ -678,6 +679,16 @@ static void receive_append(struct replica *r, struct instant now, const struct m
         send_position(r, now, message->from, out);
 }
 
+static bool is_stalled(const struct replica *r, struct instant now)
+{
+    return instant_since_ms(now, r->disk_moved) >= DISK_STALL_MS;
+}
+
+static bool can_keep(const struct replica *r, struct instant now)
+{
+    return !r->full && !is_stalled(r, now);
+}
+
 static void send_acks(struct replica *r, struct effects *out)
 {
     uint64_t index = r->saved_index < r->verified_index ? r->saved_index : r->verified_index;
@@ -699,7 +710,7 @@ static void send_acks(struct replica *r, struct effects *out)
         ack.ack.index = 0;
     r->ack_owed = false;
     /* Whoever can keep nothing must not be taken for one that has caught up. */
-    if (r->full && r->role == ROLE_JOINER)
+    if (!can_keep(r, r->ticked) && r->role == ROLE_JOINER)
         return;
     r->mark_own = (struct replica_mark){ 0 };
     effects_send(out, r->view.primary, ack);
@@ -1007,8 +1018,17 @@ static void tick_joiners(struct replica *r, struct instant now, struct effects *
 /* Whoever can keep nothing must not hold up the others. */
 static void tick_full(struct replica *r, struct instant now, struct effects *out)
 {
-    if (r->full && (r->role == ROLE_PRIMARY || r->role == ROLE_BACKUP))
-        accuse(r, now, r->options.self, "its disk is full", out);
+    if (!can_keep(r, now) && (r->role == ROLE_PRIMARY || r->role == ROLE_BACKUP))
+        accuse(r, now, r->options.self, r->full ? "its disk is full" : "its disk does not answer",
+               out);
+}
+
+/* Something was saved, or nothing waits for it. */
+static void watch_disk(struct replica *r, struct instant now)
+{
+    if (r->saved_index >= r->persist_asked || r->saved_index != r->saved_seen)
+        r->disk_moved = now;
+    r->saved_seen = r->saved_index;
 }
 
 static void judge_peer(struct replica *r, struct instant now, node_id peer, struct effects *out)
@@ -1083,11 +1103,13 @@ static void forgive_pause(struct replica *r, struct instant now)
         return;
     for (uint32_t i = 0; i < SERVER_COUNT_MAX; i++)
         r->peers[i].heard = r->peers[i].link_since = now;
+    r->disk_moved = now; /* and its word may be waiting */
 }
 
 void replica_tick(struct replica *r, struct instant now, struct effects *out)
 {
     forgive_pause(r, now);
+    watch_disk(r, now);
     if ((r->role == ROLE_PRIMARY || r->role == ROLE_BACKUP) && adopted(r)) {
         r->intact = true;
         r->cut = false;

@@ -20,6 +20,7 @@
 #define MARK_COUNT        8u    /* own digests kept to compare with */
 #define CAUGHT_UP_ENTRIES 1024u /* a joiner this near to the end is taken in */
 #define LINK_GRACE_MS     50u   /* a lost link to a member may come back for so long */
+#define DISK_STALL_MS     2000u /* a disk that saves nothing for so long: asks to be left out */
 #define STATE_INTERVAL_MS 250u  /* between two states to the rm */
 #define REPEAT_MS         200u  /* before caught_up, an accusation or a position is repeated */
 #define FEED_AGAIN_MS     5000u /* before what is under way is sent again to who asks again */
@@ -86,6 +87,8 @@ struct replica {
     uint64_t first_index, last_index;
     uint64_t verified_index; /* equal to the primary's journal up to here, in this view */
     uint64_t saved_index, persist_asked;
+    uint64_t saved_seen;       /* by the last tick */
+    struct instant disk_moved; /* when something was saved last, or nothing waited for it */
     uint64_t commit_index, executed_index;
     uint64_t trim_index; /* every member's state is at least here (passive) */
     bool whole;          /* state and journal belong together: no checkpoint is missing */

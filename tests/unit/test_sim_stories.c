@@ -415,6 +415,27 @@ static void test_expiry_over_failovers(void **state)
     over(sim);
 }
 
+/* A disk that stands still, the primary's and then a backup's: the others do not wait for it, and
+ * its server is back when it goes on. */
+static void test_disk_stalled(void **state)
+{
+    struct sim_options options = on_disk(18, FSYNC_ALWAYS);
+    struct sim *sim = cluster(&options);
+    uint64_t answered;
+
+    (void)state;
+    for (uint32_t i = 0; i < 2; i++) {
+        sim_trouble(sim, i ? sim_backup(sim) : sim_primary(sim), TROUBLE_STALLED, 6000);
+        sim_run(sim, 3000);
+        answered = sim_answered(sim);
+        sim_run(sim, 2000);
+        assert_true(sim_answered(sim) > answered + 100);
+        assert_false(sim_is_whole(sim));
+        assert_true(sim_run_until(sim, sim_is_whole, 15000));
+    }
+    over(sim);
+}
+
 /* A link that only one side still believes in; acks that change; a server stopped for a while. */
 static void test_half_open_and_operator(void **state)
 {
@@ -543,6 +564,7 @@ int main(void)
         cmocka_unit_test(test_power_cut_unsynced),
         cmocka_unit_test(test_damage),
         cmocka_unit_test(test_disk_full),
+        cmocka_unit_test(test_disk_stalled),
         cmocka_unit_test(test_read_at_failover),
         cmocka_unit_test(test_earlier_life),
         cmocka_unit_test(test_late_round),
