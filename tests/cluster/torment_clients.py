@@ -277,7 +277,7 @@ class OnceClient(Client):
 
 
 class HeavyClient(OnceClient):
-    """Writes large values to keys of its own, so that journals get long and checkpoints are sent, and
+    """Writes large values to keys of its own, so that journals get long and checkpoints go, and
     reads them: it is the only one, so it sees the last that it wrote."""
 
     kind = "heavy"
