@@ -18,7 +18,9 @@
 #define PATH_SIZE      ((size_t)PATH_MAX)
 #define REWRITE_BYTES  ((size_t)256 * 1024)
 #define DIRECTORY_SIZE (PATH_SIZE - NAME_BYTES)
-#define ZEROS_BYTES    (256u << 10) /* written ahead of the frames */
+#define ZEROS_BYTES    (256u << 10) /* written ahead of the frames, up to a multiple of it */
+/* A frame that proves a group may end behind the multiple that the group itself ends before. */
+#define ZEROS_BYTES_MAX (ZEROS_BYTES + sizeof(struct segment_frame))
 
 /* A file that holds entries, or waits to be used again. */
 struct segment {
@@ -52,7 +54,7 @@ struct segments {
     struct segment_frame *frames; /* of the group being written */
     struct iovec *vectors;
     size_t capacity; /* pieces for which there is room in both */
-    uint8_t *zeros;  /* ZEROS_BYTES */
+    uint8_t *zeros;  /* ZEROS_BYTES_MAX */
 };
 
 /* ---- Lists and names ---- */
@@ -469,7 +471,7 @@ enum error_code segments_open(struct segments **segments, const struct segments_
         return error_set(error, ERROR_SYSTEM, "the path of the folder %.64s… is too long",
                          options->directory);
     s = memory_zeroed(1, sizeof *s);
-    s->zeros = memory_zeroed(1, ZEROS_BYTES);
+    s->zeros = memory_zeroed(1, ZEROS_BYTES_MAX);
     s->options = *options;
     if (s->options.segment_bytes == 0)
         s->options.segment_bytes = SEGMENT_BYTES;
@@ -594,6 +596,7 @@ static size_t add_zeros(struct segments *s, uint64_t end, size_t vectors)
         return 0;
     if (ahead > current(s)->bytes)
         ahead = current(s)->bytes;
+    assert(ahead - end <= ZEROS_BYTES_MAX);
     s->vectors[vectors] = (struct iovec){ s->zeros, ahead - end };
     return ahead - end;
 }

@@ -332,6 +332,42 @@ static ssize_t watch_pwritev(void *context, int fd, const struct iovec *vectors,
     return size;
 }
 
+/* A group that ends so near the end of the zeros that the frame that proves it does not fit there:
+ * more zeros follow than in any other case, and they are zeros. */
+static void test_zeros_behind_a_proof(void **state)
+{
+    const uint64_t bytes = 1u << 20, edge = 256u << 10;
+    struct fixture *f = *state;
+
+    for (uint64_t left = 0; left <= sizeof(struct segment_frame); left += 8) {
+        struct watch watch = { .filled = SEGMENT_HEADER_BYTES };
+        struct files files = files_system;
+        struct segments_options options = disk_options(f->directory, &files, bytes);
+        struct segments_found found = disk_read(f->directory, &f->read);
+        struct journal_record header = { .index = found.last + 1 };
+        size_t size =
+            edge - left - SEGMENT_HEADER_BYTES - sizeof(struct segment_frame) - sizeof header;
+        uint8_t *request = calloc(1, size);
+        struct buffer group = { 0 };
+        struct error error;
+        struct bytes piece;
+
+        files.pwritev = watch_pwritev;
+        files.context = &watch;
+        journal_record_pack(&group, &header, bytes_of(request, size));
+        piece = buffer_bytes(&group);
+        assert_int_equal(segments_open(&f->segments, &options, &found, &error), ERROR_NONE);
+        assert_int_equal(segments_write(f->segments, &piece, 1, &error), ERROR_NONE);
+        assert_int_equal(watch.filled, 2 * edge);
+        segments_close(f->segments);
+        f->segments = NULL;
+        buffer_free(&group);
+        free(request);
+        folder_remove(f->directory);
+        folder_make(f->directory, sizeof f->directory);
+    }
+}
+
 /* A sync after a write to a place that has never been written takes metadata with it: few groups
  * meet one, and none in a file that is used again. */
 static void test_zeros_ahead(void **state)
@@ -542,6 +578,7 @@ int main(void)
         test(test_large_record),
         test(test_many_pieces),
         test(test_zeros_ahead),
+        test(test_zeros_behind_a_proof),
         test(test_foreign),
         test(test_missing_segment),
         test(test_torn_or_damaged),
