@@ -282,8 +282,10 @@ bool clients_request(struct process *p, const struct parcel *parcel)
         .request = bytes_of(parcel->bytes + sizeof head, parcel->size - sizeof head),
     };
     ticket->taken = true;
-    if (server_submit(p->server, process_clock(p), process_wall_us(p), &request, p->sim->effects))
+    if (server_submit(p->server, process_clock(p), process_wall_us(p), &request, p->sim->effects)) {
+        ticket->at_once = ticket->replied;
         return true;
+    }
     ticket->taken = false;
     if (ticket->replied)
         sim_fail(p->sim, "%s answered a request that it did not take", node_name(p->node));
@@ -404,6 +406,7 @@ static void reply_take(struct client *c, const struct letter *letter)
     }
     line->waiting_count--;
     memmove(line->waiting, line->waiting + 1, line->waiting_count * sizeof line->waiting[0]);
+    c->at_once = ticket_at(c->sim, letter->ticket)->at_once;
     if (c->kind == CLIENT_SESSION)
         session_reply(c, letter->server, reply);
     else if (letter->outcome == OUTCOME_NOT_EXECUTED)

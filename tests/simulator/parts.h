@@ -157,6 +157,7 @@ struct ticket {
     uint32_t client, server;
     uint64_t line; /* of the client's connection it came over */
     bool taken, replied, forgotten;
+    bool at_once; /* answered by the server itself, before it took in anything else */
 };
 
 /* A request that has come to a server over a line, and its reply, which waits for those before it.
@@ -212,6 +213,7 @@ struct client {
     enum ask ask;
     uint8_t request_kind;
     bool stale;
+    bool at_once;                  /* so the reply under way was answered */
     uint64_t session_id, sequence; /* 0, 0: none */
     uint64_t operation[2];         /* in the history; 0: none */
     uint32_t exchange_key;

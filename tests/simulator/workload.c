@@ -349,7 +349,8 @@ static bool operation_told(struct client *c, uint64_t number, const struct resp_
     }
 }
 
-/* On one connection, a server's state only goes forwards, also where it may be old. */
+/* On one connection, a server's own state only goes forwards, also where it may be old. (While it
+ * is no member it forwards such reads, and the primary's state is newer.) */
 static void stale_told(struct client *c, uint32_t server)
 {
     const struct operation *o = history_operation(&c->sim->history, c->operation[0]);
@@ -457,7 +458,7 @@ bool workload_answered(struct client *c, uint32_t server, struct bytes reply)
     }
     switch (c->ask) {
     case ASK_READ:
-        if (c->stale)
+        if (c->stale && c->at_once)
             stale_told(c, server);
         return false;
     case ASK_WRITE: past_keep(c); return false;
