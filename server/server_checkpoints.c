@@ -32,7 +32,9 @@ static void begin_round(struct server *s, struct instant now, struct effects *ou
     const struct replica *r = &s->replica;
     uint64_t base_index;
     uint32_t receivers;
-    bool full = s->journal.bytes > s->options.journal_bytes_max;
+    /* It hastens a round, but not the same one again: those who have it must first say so. */
+    bool full = s->journal.bytes > s->options.journal_bytes_max &&
+                machine_index(s->machine) > s->round_index;
 
     if (r->role != ROLE_PRIMARY || !r->serving || r->view.style != STYLE_PASSIVE ||
         transfer_out_busy(&s->transfer_out) || (!full && !instant_reached(now, s->round_due)))
