@@ -258,6 +258,7 @@ const char *phase_name(uint8_t phase);
     F(u64, last_index)                                                        \
     F(u64, executed_index) /* of its state */                                 \
     F(u8, whole)           /* 1: no state is missing before its journal */    \
+    F(u8, intact)          /* 1: it lacks nothing that it acknowledged */     \
     F(bytes, runs)         /* packed struct journal_run: which views, from where */
 #define APPEND_FIELDS(F)                                                                \
     F(u64, view)                                                                        \
@@ -296,9 +297,9 @@ const char *phase_name(uint8_t phase);
 #define CHECKPOINT_END_FIELDS(F) \
     F(u64, index)                \
     F(u32, slices)
-#define CHECKPOINT_ACK_FIELDS(F)           \
-    F(u64, index)                          \
-    F(u32, slices)   /* taken in so far */ \
+#define CHECKPOINT_ACK_FIELDS(F)                                                                   \
+    F(u64, index)                                                                                  \
+    F(u32, slices)   /* taken in so far */                                                         \
     F(u8, installed) /* 0: going on; 1: in; 2: refused, begin again; 3: the link is back, go on */ \
                      /* from there */
 /* At most a few times per second, and when the phase changes. */

@@ -214,6 +214,7 @@ static void send_position(struct replica *r, struct instant now, node_id to, str
                                        .last_index = r->last_index,
                                        .executed_index = r->executed_index,
                                        .whole = r->whole || r->whole_at,
+                                       .intact = r->intact,
                                        .runs = bytes_of(r->runs_packed, count * sizeof *r->runs),
                                    } });
 }
@@ -447,6 +448,13 @@ static bool position_repeated(struct instant now, const struct replica_peer *p,
            p->match_index <= match && instant_since_ms(now, p->fed_since) < FEED_AGAIN_MS;
 }
 
+/* Before the view is active, what it would throw away may be needed to elect. Not one that is not
+ * intact: this life has acknowledged nothing of it, and it does not speak for earlier ones. */
+static bool needed(const struct message_position *position)
+{
+    return position->whole && position->intact && position->last_index > 0;
+}
+
 static void receive_position(struct replica *r, struct instant now, const struct message *message,
                              struct effects *out)
 {
@@ -484,12 +492,10 @@ static void receive_position(struct replica *r, struct instant now, const struct
             p->fed_from = match + 1;
             p->fed_since = now;
         }
-    } else if (r->role != ROLE_PRIMARY || (member && position->whole && position->last_index > 0)) {
+    } else if (r->role != ROLE_PRIMARY || (member && needed(position))) {
         p->fed = false;
         accuse(r, now, from, "its journal ends before what is kept for it", out);
-    } else if ((r->serving || !position->whole || position->last_index == 0) &&
-               (!p->reset_index || !p->fed)) {
-        /* Before the view is active, what it would throw away may be needed to elect. */
+    } else if ((r->serving || !needed(position)) && (!p->reset_index || !p->fed)) {
         p->reset = true;
         p->reset_index = reset_base(r);
         p->asked = (struct instant){ 0 };
@@ -649,7 +655,7 @@ static void receive_append(struct replica *r, struct instant now, const struct m
         return;
     peer_of(r, message->from)->heard = now;
     peer_of(r, r->view.primary)->heard = now;
-    if (append->reset && (r->role == ROLE_JOINER || r->last_index == 0 || !r->whole))
+    if (append->reset && (r->role == ROLE_JOINER || r->last_index == 0 || !r->whole || !r->intact))
         journal_begin_behind(r, append->prev_index, append->prev_view, out);
     if (append->prev_index > r->last_index || append->prev_index + 1 < r->first_index ||
         replica_view_at(r, append->prev_index) != append->prev_view) {

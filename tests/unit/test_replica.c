@@ -597,6 +597,29 @@ static void test_joiner_by_checkpoint(void **state)
     assert_true(said(f, "caught_up"));
 }
 
+/* A member that ends before what is kept for it: while the view is not active, only one that is not
+ * intact may throw its journal away. Else the rm is to leave it out. */
+static void test_member_far_behind(void **state)
+{
+    struct fixture *f = *state;
+    const struct journal_run run = { 3, 1 };
+    struct message m = position(2, 22, 4, 9, &run, 1);
+
+    link_up(f, NODE_RM, 1);
+    link_up(f, s2, 22);
+    replica_recover_state(&f->replica, 50, 2);
+    hear(f, NODE_RM, view(3, s1, 2, 3));
+    m.position.view = 3;
+    m.position.whole = m.position.intact = 1;
+    hear(f, s2, m);
+    assert_true(said(f, "its journal ends before what is kept for it"));
+    assert_false(f->replica.peers[1].fed);
+    m.position.intact = 0;
+    hear(f, s2, m);
+    assert_true(f->replica.peers[1].reset);
+    assert_int_equal(f->replica.peers[1].reset_index, 50);
+}
+
 /* A member that comes in empty, because the view could not do without it, gets a checkpoint like a
  * joiner; entries that it holds without the state before them commit nothing. */
 static void test_member_without_state(void **state)
@@ -954,6 +977,7 @@ int main(void)
         STORY(test_chain_cannot_feed),
         STORY(test_where_journals_part),
         STORY(test_intact_as_member),
+        STORY(test_member_far_behind),
         STORY(test_recovers_behind_replaced_entries),
         STORY(test_reset_to_the_beginning),
         STORY(test_recovers_from_two_resets),
