@@ -32,11 +32,11 @@ __attribute__((format(printf, 2, 3))) static bool wrong(struct history *h, const
 {
     va_list args;
 
-    if (h->fault[0] == '\0') {
-        va_start(args, format);
-        vsnprintf(h->fault, sizeof h->fault, format, args);
-        va_end(args);
-    }
+    if (h->fault[0])
+        return false;
+    va_start(args, format);
+    vsnprintf(h->fault, sizeof h->fault, format, args);
+    va_end(args);
     return false;
 }
 
