@@ -225,7 +225,8 @@ static void wall_jump(struct sim *sim)
 {
     uint32_t host = (uint32_t)sim_chance(sim, sim->options.hosts);
     int64_t jump_us =
-        ((int64_t)sim_chance(sim, 2 * WALL_JUMP_S_MAX) - (int64_t)WALL_JUMP_S_MAX) * 1000000;
+        ((int64_t)sim_chance(sim, UINT64_C(2) * WALL_JUMP_S_MAX) - (int64_t)WALL_JUMP_S_MAX) *
+        1000000;
 
     sim_trace(sim, NODE_NONE, "the wall clock of host %u jumps by %lld s", host + 1,
               (long long)(jump_us / 1000000));

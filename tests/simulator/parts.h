@@ -265,7 +265,9 @@ struct sim {
     struct events events;
     uint64_t now_ns;
     uint64_t turn_ns[NODE_COUNT]; /* when each process has its next turn; UINT64_MAX: not set */
-    struct effects *effects;      /* of the core that is being called */
+    uint32_t turn_node;           /* whose is next, when known */
+    bool turn_known;
+    struct effects *effects; /* of the core that is being called */
     struct process processes[NODE_COUNT];
     struct connection *connections;
     struct memory taken;              /* ring of what sim_take() gave */

@@ -113,6 +113,8 @@ static void turn_set(struct process *p, uint64_t at_ns)
     if (p->sim->turn_ns[p->node] <= at_ns)
         return;
     p->sim->turn_ns[p->node] = at_ns;
+    if (p->sim->turn_known && at_ns < p->sim->turn_ns[p->sim->turn_node])
+        p->sim->turn_node = p->node;
     p->turn_number++;
 }
 
@@ -136,6 +138,7 @@ void process_start(struct process *p)
     p->life++;
     p->busy_until_ns = p->paused_until_ns = p->slow_until_ns = 0;
     p->sim->turn_ns[p->node] = UINT64_MAX;
+    p->sim->turn_known = false;
     p->doom = 0;
     p->harmed = false;
     p->idle_turns = 0;
@@ -320,6 +323,7 @@ void process_turn(struct process *p)
     bool idle = !p->inbox.first;
 
     sim->turn_ns[p->node] = UINT64_MAX;
+    sim->turn_known = false;
     if (p->state != PROCESS_RUNNING)
         return;
     if (sim->now_ns < p->paused_until_ns) {

@@ -294,15 +294,14 @@ void sim_free(struct sim *sim)
 
 /* The process whose turn is next, and when. Turns stand beside the events, as each turn that is set
  * makes the one set before void. */
-static uint32_t turn_next(const struct sim *sim, uint64_t *at_ns)
+static uint32_t turn_next(struct sim *sim, uint64_t *at_ns)
 {
-    uint32_t next = 0;
-
-    for (uint32_t i = 1; i < NODE_COUNT; i++)
-        if (sim->turn_ns[i] < sim->turn_ns[next])
-            next = i;
-    *at_ns = sim->turn_ns[next];
-    return next;
+    for (uint32_t i = 0; i < NODE_COUNT && !sim->turn_known; i++)
+        if (i == 0 || sim->turn_ns[i] < sim->turn_ns[sim->turn_node])
+            sim->turn_node = i;
+    sim->turn_known = true;
+    *at_ns = sim->turn_ns[sim->turn_node];
+    return sim->turn_node;
 }
 
 /* Lets the next thing happen, if that is before the end. */
