@@ -284,7 +284,7 @@ static void check_journal_bytes(struct process *p, const struct server_status *s
     if (!s->restoring && s->style == STYLE_ACTIVE && r->executed_index == r->last_index &&
         r->saved_index == r->last_index)
         check_bound(p, "bytes of journal in memory", s->journal_bytes,
-                    p->sim->options.journal_bytes_max + 2 * JOURNAL_BLOCK_BYTES);
+                    p->sim->options.journal_bytes_max + 2 * (uint64_t)JOURNAL_BLOCK_BYTES);
 }
 
 /* Every queue of a server has its limit. The last request taken may go beyond it. */
@@ -307,7 +307,7 @@ static void check_bounds(struct process *p, const struct server_status *s)
     /* What is not saved is not acknowledged: nobody sends more than a window of it. */
     if (p->disk)
         check_bound(p, "bytes waiting for the disk", disk_waiting_bytes(p),
-                    2 * p->sim->options.servers * pending_max +
+                    UINT64_C(2) * p->sim->options.servers * pending_max +
                         FEED_WINDOW * (uint64_t)(BATCH_BYTES_MAX + REQUEST_SIZE_MAX));
     check_journal_bytes(p, s);
     if (p->sim->turns % WIRES_EVERY == 0)
