@@ -101,10 +101,11 @@ static uint32_t present_set(const struct view *v)
     return set;
 }
 
-/* The present life's report counts for a stored view. */
+/* The present life's report counts for a stored view, and it has a state to begin with: a member
+ * that was taken in for want of others may be waiting for one. */
 static bool is_candidate(const struct view *v, uint32_t i)
 {
-    return is_present(v, i) &&
+    return is_present(v, i) && !v->election.latest[i].stateless &&
            v->election.report[i].incarnation == v->election.latest[i].incarnation &&
            election_counts_any(&v->election, v->saved, NODE_SERVER(i));
 }

@@ -391,6 +391,7 @@ static void receive_fence(struct replica *r, struct instant now, uint64_t number
                               .journal_view = replica_journal_view(r),
                               .last_index = r->whole ? r->last_index : 0,
                               .commit_index = r->commit_index,
+                              .stateless = !r->whole,
                               .lease_left_ms = young ? r->options.lease_ms
                                                      : (uint32_t)((lease_left + 999) / 1000),
                           } });

@@ -197,6 +197,28 @@ static void test_next_life_does_not_count(void **state)
     assert_int_equal(f->rm.saved.view_count, 1); /* nothing before it is asked for again */
 }
 
+/* A member that was taken in for want of others and still waits for its state answers for what it
+ * acknowledged, nothing; but with it in the lead, all would begin with nothing, and nobody was
+ * asked. */
+static void test_without_state_nobody_leads(void **state)
+{
+    struct story *f = *state;
+    struct message m = { .type = MESSAGE_REPORT,
+                         .report = { .number = 2, .incarnation = life(S3, 1), .stateless = 1 } };
+
+    serve(f, 5000);
+    gfd_deletes(f, 5000, S1, true);
+    unlinks(f, 5000, S1);
+    gfd_deletes(f, 5000, S2, true);
+    unlinks(f, 5000, S2);
+    forget(f);
+    deliver(f, 5001, S3, m);
+    tick(f, 5100);
+    story(f, "view 1: every server that could hold acknowledged writes has lost its journal: data "
+             "would be lost; bring one back or accept with `holdfast recover --accept-loss`\n");
+    assert_int_equal(saved_current(&f->rm.saved)->number, 1);
+}
+
 /* From disk it does count, when it lacks nothing. */
 static void test_next_life_counts_from_disk(void **state)
 {
@@ -1028,6 +1050,7 @@ int main(void)
         STORY(test_whole_cluster_from_disk),
         STORY(test_cut_journal),
         STORY(test_views_never_active),
+        STORY(test_without_state_nobody_leads),
         STORY(test_void_view_is_forgotten),
         STORY(test_reporter_dies),
         STORY(test_lease_wait),
