@@ -1285,9 +1285,9 @@ bool replica_recover_entry(struct replica *r, uint64_t index, uint64_t view, uin
     }
     *last = r->last_index;
     /* Older than the state: it was replaced, or would have been. */
-    if (view < replica_view_at(r, before))
+    if (view < r->runs[0].view)
         return false;
-    r->whole = index <= r->last_index + 1;
+    r->whole = index <= r->last_index + 1 && view >= replica_view_at(r, before);
     if (!r->whole)
         return false;
     while (r->run_count > 1 && r->runs[r->run_count - 1].first_index >= index)

@@ -64,8 +64,8 @@ static void test_replaced_entries(void **state)
     replica_check(&r);
 }
 
-/* A journal that does not begin where the checkpoint ends is no source of truth, and nothing that
- * comes after makes it one. */
+/* A journal that does not begin where the checkpoint ends is no source of truth, unless what comes
+ * after takes the place of all of it. */
 static void test_gap(void **state)
 {
     struct replica r;
@@ -76,9 +76,12 @@ static void test_gap(void **state)
     replica_recover_state(&r, 10, 3);
     assert_false(replica_recover_entry(&r, 12, 3, &last));
     assert_int_equal(last, 10);
-    assert_false(replica_recover_entry(&r, 11, 3, &last));
+    assert_false(replica_recover_entry(&r, 13, 3, &last));
     assert_false(replica_recovered(&r, true));
     assert_false(r.intact);
+    assert_true(replica_recover_entry(&r, 11, 4, &last));
+    assert_true(replica_recovered(&r, true));
+    assert_int_equal(r.last_index, 11);
 }
 
 /* Views never go back in a journal. */
