@@ -18,6 +18,16 @@ enum checkpoint_phase {
     CHECKPOINT_LIMITS
 };
 
+#define RELEASE_AT_ONCE      64u /* items of an old state that are not worth a step of their own */
+#define RESTORED_PER_RELEASE 64u /* bytes of a slice; about what the smallest items take in it */
+
+/* A state on its way out. */
+struct remains {
+    void *state;
+    struct sessions *sessions;
+    struct remains *next;
+};
+
 enum restore_phase { RESTORE_NONE, RESTORE_OPEN, RESTORE_WHOLE };
 
 struct machine {
@@ -29,6 +39,7 @@ struct machine {
     struct request_words words; /* of the command being executed */
     enum checkpoint_phase checkpoint;
     enum restore_phase restore;
+    struct remains *remains; /* the newest first; each has some items left, so they are few */
 };
 
 static void *state_new(const struct service *service)
@@ -59,11 +70,43 @@ void machine_limit_sessions(struct machine *m, uint32_t count_max)
     sessions_limit(m->sessions, count_max);
 }
 
+/* Frees a step of it, and in the end itself: false then. */
+static bool remains_release(const struct service *service, struct remains *remains, uint32_t budget)
+{
+    if (service->destroy_slice && service->destroy_slice(remains->state, budget))
+        return true;
+    if (sessions_free_slice(remains->sessions, budget))
+        return true;
+    service->destroy(remains->state);
+    sessions_free(remains->sessions);
+    free(remains);
+    return false;
+}
+
+bool machine_releases(const struct machine *m)
+{
+    return m->remains != NULL;
+}
+
+bool machine_release(struct machine *m, uint32_t budget)
+{
+    struct remains *first = m->remains, *next;
+
+    if (!first)
+        return false;
+    next = first->next;
+    if (!remains_release(m->service, first, budget))
+        m->remains = next;
+    return m->remains != NULL;
+}
+
 void machine_free(struct machine *m)
 {
     if (!m)
         return;
     machine_checkpoint_end(m);
+    while (machine_release(m, UINT32_MAX))
+        ;
     m->service->destroy(m->state);
     sessions_free(m->sessions);
     request_words_free(&m->words);
@@ -394,9 +437,12 @@ uint64_t machine_checkpoint_bytes_estimated(const struct machine *m, uint64_t ba
 
 static void machine_empty(struct machine *m)
 {
-    m->service->destroy(m->state);
+    struct remains *remains = memory_zeroed(1, sizeof *remains);
+
+    *remains = (struct remains){ m->state, m->sessions, m->remains };
+    m->remains = remains;
+    (void)machine_release(m, RELEASE_AT_ONCE);
     m->state = state_new(m->service);
-    sessions_free(m->sessions);
     m->sessions = sessions_new();
     sessions_limit(m->sessions, m->sessions_max);
     m->index = 0;
@@ -427,6 +473,7 @@ bool machine_restore_slice(struct machine *m, struct bytes slice)
     /* After a slice that was wrong the rest of them are of no use. */
     if (m->restore == RESTORE_NONE)
         return false;
+    (void)machine_release(m, (uint32_t)(slice.size / RESTORED_PER_RELEASE) + 1);
     if (slice.size > 1 && m->restore == RESTORE_OPEN)
         switch (slice.data[0]) {
         case SLICE_SERVICE: good = m->service->restore_slice(m->state, content); break;

@@ -72,6 +72,12 @@ bool machine_checkpoint_slice(struct machine *machine, uint32_t budget,
 void machine_checkpoint_end(struct machine *machine);
 uint64_t machine_checkpoint_bytes_estimated(const struct machine *machine, uint64_t base_index);
 
+/* What an emptied machine had in it is freed in steps: up to about budget items, true while there
+ * is more. Each slice that is restored frees about as much as it brings, so that the old state and
+ * the new together do not take more than the larger of them. */
+bool machine_releases(const struct machine *machine);
+bool machine_release(struct machine *machine, uint32_t budget);
+
 /* Takes in a checkpoint: begin empties the state when full, then the slices, then end with the
  * index, time and digest that it must come to. One of changes needs the state as of its base; one
  * of entry 0 has no slices. False: a slice or the digest is wrong; the machine is then empty, at

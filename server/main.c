@@ -385,6 +385,8 @@ static enum error_code open_all(struct process *p, struct error *error)
     return p->server_options.persistent ? open_disk(p, error) : open_links(p, error);
 }
 
+/* The server stays: the system takes the memory of a large state in less time than it takes to walk
+ * it, and whoever sent SIGTERM waits for the end. */
 static void close_all(struct process *p)
 {
     if (p->port)
@@ -392,8 +394,6 @@ static void close_all(struct process *p)
     persistence_close(p->persistence);
     if (p->runtime)
         runtime_close(p->runtime);
-    if (p->server)
-        server_free(p->server);
 }
 
 /* Blocks of the journal go back to the system as soon as they are dropped. Left to itself the

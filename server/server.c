@@ -6,6 +6,10 @@
 #include "server/server_state.h"
 
 #define FEEDS_PER_TURN   4u       /* appends to one server in one turn */
+#define RELEASE_STEP     64u      /* items of an old state freed before a look at the clock */
+#define RELEASE_STEPS    32u      /* … in one turn */
+#define RELEASE_US_MAX   300u     /* … likewise */
+#define RELEASE_PARTS    10u      /* its share of a busy loop: one in so many */
 #define WALL_SLOWER      16u      /* by such a part time passes slower while clocks are behind it */
 #define WALL_STEP_US_MAX 1000000u /* more between two turns is a clock that was set */
 
@@ -196,6 +200,25 @@ void server_receive(struct server *s, struct instant now, const struct message *
     server_carry_out(s, now, out);
 }
 
+/* An old state goes at once while there is nothing else to do, else beside it. */
+static void release(struct server *s, struct instant now)
+{
+    uint64_t work = s->requests + s->journal.last, began_us, took_us = 0;
+    bool more = true;
+
+    if (!machine_releases(s->machine) || !instant_reached(now, s->release_due))
+        return;
+    began_us = server_turn_us(s);
+    for (uint32_t step = 0; more && step < RELEASE_STEPS && took_us < RELEASE_US_MAX; step++) {
+        more = machine_release(s->machine, RELEASE_STEP);
+        took_us = server_turn_us(s) - began_us;
+    }
+    s->release_due = now;
+    if (work != s->release_work)
+        s->release_due = instant_add_us(now, took_us * RELEASE_PARTS);
+    s->release_work = work;
+}
+
 void server_tick(struct server *s, struct instant now, struct effects *out)
 {
     requests_tick(s, now, out);
@@ -203,6 +226,7 @@ void server_tick(struct server *s, struct instant now, struct effects *out)
     effects_clear(&s->inner);
     replica_tick(&s->replica, now, &s->inner);
     server_carry_out(s, now, out);
+    release(s, now);
 }
 
 struct instant server_deadline(const struct server *s)
@@ -213,6 +237,8 @@ struct instant server_deadline(const struct server *s)
     if (requests_executing(s) && !requests_blocked(s))
         return (struct instant){ 0 };
     due = instant_min(due, checkpoints_deadline(s));
+    if (machine_releases(s->machine))
+        due = instant_min(due, s->release_due);
     /* Only when it can be seen to: a deadline that nothing moves spins. */
     if (s->replica.serving && replica_way(&s->replica) == REPLICA_APPEND)
         due = instant_min(due, s->overdue_due);

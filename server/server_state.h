@@ -57,6 +57,8 @@ struct server {
     uint32_t execute_room;      /* bytes of entries that may be executed before the next tick */
     uint64_t executed_us;       /* spent on executing in this turn */
     uint64_t slice_index;       /* the journal's end at the last slice of a checkpoint */
+    struct instant release_due; /* the next step of freeing an old state */
+    uint64_t release_work;      /* what had been done at the last one */
     uint64_t requests;          /* executed or answered since the start */
     uint64_t handed_index;      /* entries up to here were handed over to be written */
     uint64_t epoch;             /* of the journal's tail: grows when some of it is dropped */

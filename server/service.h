@@ -21,7 +21,7 @@
 #include "common/buffer.h"
 #include "common/bytes.h"
 
-#define SERVICE_VERSION 1u /* of this interface; a shared object of another is refused */
+#define SERVICE_VERSION 2u /* of this interface; a shared object of another is refused */
 
 enum command_flag {
     COMMAND_READ = 1,    /* changes nothing: query() answers it, on the primary, without an entry */
@@ -56,6 +56,10 @@ struct service {
     /* A new, empty state. NULL when memory is gone. */
     void *(*create)(void);
     void (*destroy)(void *state);
+    /* Optional, for a state that takes long to destroy: frees up to about budget items of one that
+     * nothing else will be done with, and is true while there is more. destroy() comes in the end,
+     * maybe before the last slice, and frees what is left. */
+    bool (*destroy_slice)(void *state, uint32_t budget);
 
     /* Optional (NULL): slow or nondeterministic work before the entry exists, on the primary, in a
      * worker thread, without the state. Writes the arguments that become the request, as

@@ -90,16 +90,21 @@ struct sessions *sessions_new(void)
     return s;
 }
 
-void sessions_free(struct sessions *s)
+bool sessions_free_slice(struct sessions *s, uint32_t budget)
 {
-    struct record *r;
-
-    if (!s)
-        return;
-    while ((r = s->oldest) != NULL) {
+    for (struct record *r = s->oldest; r && budget > 0; r = s->oldest, budget--) {
         s->oldest = r->newer;
         free(r);
     }
+    return s->oldest != NULL;
+}
+
+void sessions_free(struct sessions *s)
+{
+    if (!s)
+        return;
+    while (sessions_free_slice(s, UINT32_MAX))
+        ;
     free(s->buckets);
     free(s);
 }

@@ -30,6 +30,8 @@ struct sessions;
 
 struct sessions *sessions_new(void);
 void sessions_free(struct sessions *sessions);
+/* Forgets up to budget of those that will only be freed; true while there are more. */
+bool sessions_free_slice(struct sessions *sessions, uint32_t budget);
 /* Remembers at most count_max, 1 to SESSION_COUNT_MAX; before the first, the same on all members.
  */
 void sessions_limit(struct sessions *sessions, uint32_t count_max);

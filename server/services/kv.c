@@ -104,6 +104,11 @@ static void kv_destroy(void *state)
     kv_store_destroy(state);
 }
 
+static bool kv_destroy_slice(void *state, uint32_t budget)
+{
+    return kv_store_destroy_slice(state, budget);
+}
+
 static void kv_execute(void *state, const struct service_entry *entry, struct buffer *reply)
 {
     kv_store_enter(state, entry->index, entry->time_us);
@@ -189,6 +194,7 @@ static const struct service service = {
     .command_count = COMMAND_COUNT,
     .create = kv_create,
     .destroy = kv_destroy,
+    .destroy_slice = kv_destroy_slice,
     .execute = kv_execute,
     .query = kv_query,
     .key_version = kv_key_version,

@@ -32,18 +32,22 @@ static bool db_release(struct kv_db *db, uint32_t steps)
     return false;
 }
 
+bool kv_store_destroy_slice(struct kv_store *store, uint32_t steps)
+{
+    kv_checkpoint_end(store);
+    if (store->db) {
+        store->db->next = store->aside;
+        store->aside = store->db;
+        store->db = NULL;
+    }
+    kv_store_release(store, steps);
+    return store->aside || store->untold;
+}
+
 void kv_store_destroy(struct kv_store *store)
 {
-    if (store->checkpoint)
-        kv_checkpoint_end(store);
-    while (store->untold)
-        kv_checkpoint_release(store, UINT32_MAX);
-    store->db->next = store->aside;
-    for (struct kv_db *db = store->db, *next; db; db = next) {
-        next = db->next;
-        while (db_release(db, UINT32_MAX))
-            ;
-    }
+    while (kv_store_destroy_slice(store, UINT32_MAX))
+        ;
     free(store->changed);
     free(store->spare);
     free(store->list.items);

@@ -72,6 +72,9 @@ struct kv_store {
 
 struct kv_store *kv_store_create(void);
 void kv_store_destroy(struct kv_store *store);
+/* Frees up to about steps keys of a store that will only be destroyed; true while there are more.
+ */
+bool kv_store_destroy_slice(struct kv_store *store, uint32_t steps);
 
 /* An entry begins: takes its index and time, frees a step of what was flushed, and removes a step
  * of the keys that are due. */

@@ -504,6 +504,114 @@ static void test_wrong_checkpoint(void **state)
     machine_free(copy);
 }
 
+/* A service with a heap of items: each execution adds one. Counts what is there in all its
+ * states.
+ */
+static uint32_t heap_states, heap_items;
+
+static void *heap_create(void)
+{
+    heap_states++;
+    return toy_create();
+}
+
+static void heap_execute(void *state, const struct service_entry *entry, struct buffer *reply)
+{
+    heap_items++;
+    toy_execute(state, entry, reply);
+}
+
+static bool heap_destroy_slice(void *state, uint32_t budget)
+{
+    struct toy *toy = state;
+    uint32_t freed = budget < toy->count ? budget : (uint32_t)toy->count;
+
+    toy->count -= freed;
+    heap_items -= freed;
+    return toy->count > 0;
+}
+
+static void heap_destroy(void *state)
+{
+    heap_destroy_slice(state, UINT32_MAX);
+    heap_states--;
+    free(state);
+}
+
+static struct machine *heap_machine(struct service *heap)
+{
+    *heap = toy_service;
+    heap->create = heap_create;
+    heap->execute = heap_execute;
+    heap->destroy_slice = heap_destroy_slice;
+    heap->destroy = heap_destroy;
+    heap_states = heap_items = 0;
+    return machine_new(heap);
+}
+
+static void heap_fill(struct fixture *f, struct machine *heap, uint32_t items)
+{
+    struct machine *own = f->machine;
+
+    f->machine = heap;
+    for (uint32_t i = 0; i < items; i++)
+        command(f, 0, 0, "up");
+    f->machine = own;
+}
+
+static void empty(struct machine *m)
+{
+    machine_restore_begin(m, true);
+    assert_true(machine_restore_end(m, 0, 0, machine_digest(m)));
+}
+
+/* What was in an emptied machine goes in steps, and a second time while the first is still
+ * going. */
+static void test_released_in_steps(void **state)
+{
+    struct fixture *f = *state;
+    struct service service;
+    struct machine *heap = heap_machine(&service);
+
+    heap_fill(f, heap, 40);
+    empty(heap); /* little: at once */
+    assert_false(machine_releases(heap));
+    heap_fill(f, heap, 1000);
+    empty(heap);
+    assert_in_range(heap_items, 900, 999);
+    assert_true(machine_release(heap, 100));
+    assert_in_range(heap_items, 800, 899);
+    heap_fill(f, heap, 200);
+    empty(heap);
+    assert_int_equal(heap_states, 3);
+    empty(heap); /* and nothing at all */
+    assert_int_equal(heap_states, 3);
+    for (uint32_t before = heap_items; machine_release(heap, 100); before = heap_items)
+        assert_in_range(before - heap_items, 1, 100);
+    assert_int_equal(heap_items, 0);
+    assert_int_equal(heap_states, 1);
+    machine_free(heap);
+    assert_int_equal(heap_states, 0);
+}
+
+/* What comes in makes what goes go; and the end of a machine is the end of all of it. */
+static void test_released_by_slices(void **state)
+{
+    struct fixture *f = *state;
+    struct service service;
+    struct machine *heap = heap_machine(&service);
+    uint8_t slice[6400] = { 0 };
+
+    heap_fill(f, heap, 1000);
+    machine_restore_begin(heap, true);
+    assert_int_equal(heap_items, 936);
+    machine_restore_slice(heap, bytes_of(slice, sizeof slice));
+    assert_in_range(heap_items, 736, 836);
+    machine_free(heap);
+    assert_int_equal(heap_items, 0);
+    assert_int_equal(heap_states, 0);
+}
+
 int main(void)
 {
 #define STORY(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -523,6 +631,8 @@ int main(void)
         STORY(test_wrong_checkpoint),
         STORY(test_empty_checkpoint),
         STORY(test_silent_kinds_in_a_session),
+        STORY(test_released_in_steps),
+        STORY(test_released_by_slices),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

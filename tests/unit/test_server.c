@@ -504,6 +504,78 @@ static void test_round_for_liars(void **state)
     assert_int_equal(machine_index(f->server->machine), 2);
 }
 
+/* Gives the machine a state of so many keys behind the server's back, and takes it away again. */
+static void lose_keys(struct fixture *f, uint32_t count)
+{
+    struct machine *m = server_machine(f->server);
+    struct buffer request = { 0 }, reply = { 0 };
+    char key[16];
+
+    for (uint32_t i = 1; i <= count; i++) {
+        snprintf(key, sizeof key, "k%u", i);
+        buffer_clear(&request, 1 << 10);
+        buffer_clear(&reply, 1 << 10);
+        request_pack_command(
+            &request, 3,
+            (struct bytes[]){ bytes_string("SET"), bytes_string(key), bytes_string("v") });
+        machine_execute(m,
+                        &(struct machine_entry){ .index = i,
+                                                 .time_us = i,
+                                                 .kind = REQUEST_COMMAND,
+                                                 .request = buffer_bytes(&request) },
+                        &reply);
+    }
+    machine_restore_begin(m, true);
+    assert_true(machine_restore_end(m, 0, 0, machine_digest(m)));
+    buffer_free(&request);
+    buffer_free(&reply);
+}
+
+/* A large state that is lost takes no turn long: a piece goes in each, one after the other. */
+static void test_old_state_in_pieces(void **state)
+{
+    struct fixture *f = *state;
+    uint32_t turns = 0;
+    uint64_t usual_us;
+
+    tick(f, 1);
+    f->look_us = 100; /* that is, a piece of 64 takes so long */
+    f->turn_us = 0;
+    tick(f, 1);
+    usual_us = f->turn_us;
+    lose_keys(f, 10000);
+    while (machine_releases(server_machine(f->server))) {
+        assert_true(instant_reached(f->now, server_deadline(f->server)));
+        f->turn_us = 0;
+        tick(f, 0);
+        assert_true(f->turn_us <= usual_us + 400);
+        turns++;
+    }
+    assert_in_range(turns, 10000 / (3 * 64), 4 * 10000 / (3 * 64));
+    assert_false(instant_reached(f->now, server_deadline(f->server)));
+}
+
+/* Beside work it takes a tenth of the time: a turn that had a piece is followed by some without. */
+static void test_old_state_beside_work(void **state)
+{
+    struct fixture *f = *state;
+    struct instant due;
+
+    tick(f, 1);
+    lose_keys(f, 10000);
+    f->look_us = 100;
+    tick(f, 0);
+    f->server->requests++; /* as if a read had been answered */
+    tick(f, 0);
+    due = f->server->release_due;
+    assert_true(instant_since_us(due, f->now) >= 3000);
+    tick(f, 2);
+    assert_int_equal(due.ns, f->server->release_due.ns);
+    tick(f, 2);
+    assert_true(due.ns < f->server->release_due.ns);
+    assert_true(machine_releases(server_machine(f->server)));
+}
+
 #define STORY(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -520,6 +592,8 @@ int main(void)
         STORY(test_round_overtaken),
         STORY(test_round_for_liars),
         STORY(test_clock_set_back),
+        STORY(test_old_state_in_pieces),
+        STORY(test_old_state_beside_work),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -80,7 +80,7 @@ static void test_refused(void **state)
     assert_null(service_find("./no/such.so", &error));
     assert_non_null(strstr(error.text, "./no/such.so: cannot be loaded"));
     assert_null(example("outdated", &error));
-    assert_non_null(strstr(error.text, "outdated.so: made for version 2"));
+    assert_non_null(strstr(error.text, "outdated.so: made for version 3"));
     assert_null(example("incomplete", &error));
     assert_non_null(strstr(error.text, "incomplete.so: its table lacks the function destroy"));
 }
