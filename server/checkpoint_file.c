@@ -498,3 +498,12 @@ enum error_code checkpoint_tidy(const struct files *files, const char *directory
         return error->code;
     return chain_end(directory, older, kept[0], oldest, error);
 }
+
+enum error_code checkpoint_remove_all(const struct files *files, const char *directory,
+                                      struct error *error)
+{
+    if (remove_up_to(files, directory, CHANGES_PREFIX, "", UINT64_MAX, error) != ERROR_NONE ||
+        remove_up_to(files, directory, CHECKPOINT_PREFIX, "", UINT64_MAX, error) != ERROR_NONE)
+        return error->code;
+    return files_sync_folder(files, directory, error);
+}

@@ -70,5 +70,8 @@ void checkpoint_name_path(const char *directory, struct checkpoint_name name, ch
  * needed any more. */
 enum error_code checkpoint_tidy(const struct files *files, const char *directory, uint64_t *oldest,
                                 struct error *error);
+/* Removes all, but for one that is being written. What is left half way is a chain's beginning. */
+enum error_code checkpoint_remove_all(const struct files *files, const char *directory,
+                                      struct error *error);
 
 #endif

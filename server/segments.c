@@ -190,6 +190,19 @@ enum error_code segments_sync(struct segments *s, struct error *error)
     return write_proof(s, error);
 }
 
+enum error_code segments_finish(struct segments *s, struct error *error)
+{
+    if (segments_sync(s, error) != ERROR_NONE)
+        return error->code;
+    if (s->fd < 0 || s->ended)
+        return ERROR_NONE;
+    if (s->torn)
+        return end_segment(s, error);
+    if (files_sync(s->options.files, s->fd, s->path, error) != ERROR_NONE)
+        return give_up(s, error);
+    return ERROR_NONE;
+}
+
 /* Opens a spare, or makes a new file. */
 static enum error_code open_file(struct segments *s, const char *path, uint64_t bytes, bool made,
                                  int *fd, struct error *error)

@@ -100,6 +100,9 @@ enum error_code segments_reset(struct segments *segments, uint64_t index, uint64
 /* Makes all that was written safe, and says so behind it. After an error the process must end: what
  * is on the disk is not known. */
 enum error_code segments_sync(struct segments *segments, struct error *error);
+/* For an end in order: syncs, cuts what is torn, and makes safe what stands behind the last group.
+ * Then whatever is unsound is damage. */
+enum error_code segments_finish(struct segments *segments, struct error *error);
 
 /* Entries up to index are in a checkpoint: segments with nothing else are kept as spares or
  * removed. Syncs first what is written. */

@@ -142,6 +142,10 @@ void storage_persist(struct storage *s, uint64_t epoch, uint64_t index, struct b
 void storage_reset(struct storage *s, uint64_t index, uint64_t view)
 {
     s->complete = false;
+    storage_checkpoint_abandon(s); /* of what is thrown away */
+    pthread_mutex_lock(&s->lock);
+    s->resets++;
+    pthread_mutex_unlock(&s->lock);
     storage_jobs_add(&s->turn,
                      &(struct storage_job){ .kind = JOB_RESET, .index = index, .view = view });
 }

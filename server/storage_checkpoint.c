@@ -25,23 +25,52 @@ static enum error_code tidy(struct storage *s, struct error *error)
     if (drop.index == 0)
         return ERROR_NONE;
     pthread_mutex_lock(&s->lock);
-    storage_jobs_add(&s->queued, &drop);
+    if (s->resets == 0) /* else it is of entries that are gone by then */
+        storage_jobs_add(&s->queued, &drop);
     pthread_cond_signal(&s->journal_work);
     pthread_mutex_unlock(&s->lock);
     return ERROR_NONE;
 }
 
-static enum error_code finish(struct storage *s, struct error *error)
+/* A reset removes the checkpoints that are there: it must not find a later one, nor miss one that
+ * is of before. */
+static bool publish_begin(struct storage *s, uint64_t generation)
 {
-    struct checkpoint_writer *writer = s->writer;
-
-    s->writer = NULL;
-    if (checkpoint_writer_finish(writer, error) != ERROR_NONE)
-        return error->code;
-    return tidy(s, error);
+    pthread_mutex_lock(&s->lock);
+    while (s->resets > 0 && generation == s->generation && !s->closing)
+        pthread_cond_wait(&s->checkpoint_work, &s->lock);
+    s->publishing = s->resets == 0 && generation == s->generation;
+    pthread_mutex_unlock(&s->lock);
+    return s->publishing; /* only this thread changes it */
 }
 
-static enum error_code take(struct storage *s, const struct storage_step *step, struct error *error)
+static void publish_end(struct storage *s)
+{
+    pthread_mutex_lock(&s->lock);
+    s->publishing = false;
+    pthread_cond_signal(&s->journal_work);
+    pthread_mutex_unlock(&s->lock);
+}
+
+static enum error_code finish(struct storage *s, uint64_t generation, struct error *error)
+{
+    struct checkpoint_writer *writer = s->writer;
+    enum error_code code;
+
+    if (!publish_begin(s, generation)) {
+        abandon(s);
+        return ERROR_LIMIT;
+    }
+    s->writer = NULL;
+    code = checkpoint_writer_finish(writer, error);
+    if (code == ERROR_NONE)
+        code = tidy(s, error);
+    publish_end(s);
+    return code;
+}
+
+static enum error_code take(struct storage *s, const struct storage_step *step, uint64_t generation,
+                            struct error *error)
 {
     assert(s->writer || step->kind == STEP_BEGIN);
     switch (step->kind) {
@@ -53,7 +82,7 @@ static enum error_code take(struct storage *s, const struct storage_step *step, 
         return checkpoint_writer_slice(s->writer, bytes_of(step->data, step->size), error);
     case STEP_FINISH: break;
     }
-    return finish(s, error);
+    return finish(s, generation, error);
 }
 
 /* Under the lock, which it lets go of in the end. What is said of a checkpoint that is not wanted
@@ -99,7 +128,7 @@ static bool take_next(struct storage *s)
         return true;
     }
     pthread_mutex_unlock(&s->lock);
-    code = take(s, &step, &error);
+    code = take(s, &step, generation, &error);
     free(step.data);
     if (code != ERROR_NONE && code != ERROR_LIMIT)
         storage_fail(s, &error);

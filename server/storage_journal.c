@@ -144,6 +144,16 @@ static enum error_code act_reset(struct storage *s, const struct storage_job *jo
     return segments_reset(s->segments, jobs->index, jobs->view, error);
 }
 
+/* The state that they show was thrown away, and the cluster may have gone on without some of it: of
+ * two checkpoints the one of the later entry would still be taken for the newer. */
+static enum error_code act_forget(struct storage *s, const struct storage_job *jobs, size_t count,
+                                  struct error *error)
+{
+    (void)jobs;
+    (void)count;
+    return checkpoint_remove_all(s->options.files, s->directory, error);
+}
+
 static enum error_code act_drop(struct storage *s, const struct storage_job *jobs, size_t count,
                                 struct error *error)
 {
@@ -161,6 +171,14 @@ static enum error_code act_sync(struct storage *s, const struct storage_job *job
     s->unsynced = false;
     s->synced_at = now();
     return ERROR_NONE;
+}
+
+static enum error_code act_finish(struct storage *s, const struct storage_job *jobs, size_t count,
+                                  struct error *error)
+{
+    (void)jobs;
+    (void)count;
+    return segments_finish(s->segments, error);
 }
 
 static enum error_code act_life(struct storage *s, const struct storage_job *jobs, size_t count,
@@ -207,6 +225,25 @@ static size_t run_length(const struct storage_job *jobs, size_t count)
     return length;
 }
 
+/* First the checkpoints: what is then left by a death half way comes to no state, or to one of the
+ * past that has no voice. */
+static bool write_reset(struct storage *s, const struct storage_job *job)
+{
+    bool done;
+
+    pthread_mutex_lock(&s->lock);
+    while (s->publishing)
+        pthread_cond_wait(&s->journal_work, &s->lock);
+    pthread_mutex_unlock(&s->lock);
+    done = set_complete(s, false) && insist(s, act_forget, NULL, 0) && insist(s, act_reset, job, 1);
+    pthread_mutex_lock(&s->lock);
+    if (done)
+        s->resets--;
+    pthread_cond_signal(&s->checkpoint_work);
+    pthread_mutex_unlock(&s->lock);
+    return done;
+}
+
 /* In order; a reset stands before what follows it, a drop needs no sync. */
 static bool write_jobs(struct storage *s, const struct storage_job *jobs, size_t count,
                        bool *complete)
@@ -224,7 +261,7 @@ static bool write_jobs(struct storage *s, const struct storage_job *jobs, size_t
             break;
         case JOB_RESET:
             *complete = false;
-            done = set_complete(s, false) && insist(s, act_reset, jobs + i, 1);
+            done = write_reset(s, jobs + i);
             break;
         case JOB_COMPLETE: *complete = true; break;
         case JOB_DROP: done = insist(s, act_drop, jobs + i, 1); break;
@@ -350,7 +387,7 @@ static void end(struct storage *s)
     pthread_mutex_lock(&s->lock);
     failed = s->report.failed;
     pthread_mutex_unlock(&s->lock);
-    if (failed || (s->unsynced && !insist(s, act_sync, NULL, 0)))
+    if (failed || !insist(s, act_finish, NULL, 0))
         return;
     s->life.clean = true;
     (void)folder_write_life(s, &error); /* else it is just not clean */

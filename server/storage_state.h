@@ -104,6 +104,8 @@ struct storage {
     uint32_t step_count;
     uint64_t generation; /* of the present checkpoint: what is said of older ones is dropped */
     bool abandon;        /* the checkpoint being written is not wanted any more */
+    uint32_t resets; /* of the journal, asked for and not written: no checkpoint is made before */
+    bool publishing; /* a checkpoint, which no reset may overtake */
     bool full, closing;
     struct storage_report report;
 };

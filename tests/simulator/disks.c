@@ -212,6 +212,13 @@ static bool resets(const struct disk *d, uint64_t from)
     return from < d->count;
 }
 
+/* What it threw away must not be taken for newer than what comes in its place. */
+static void forget_checkpoints(struct disk *d)
+{
+    for (uint32_t i = 0; i < CHECKPOINTS_KEPT; i++)
+        d->kept[i].count = 0;
+}
+
 void disk_process_ended(struct process *p, bool in_order)
 {
     struct disk *d = p->disk;
@@ -219,6 +226,8 @@ void disk_process_ended(struct process *p, bool in_order)
     if (!d)
         return;
     if (in_order && d->full_until_ns <= p->sim->now_ns) {
+        if (resets(d, d->written))
+            forget_checkpoints(d);
         if (resets(d, d->written) || d->complete_wanted)
             life_write(p, d->complete_wanted);
         set_written(d, d->count);
@@ -440,8 +449,11 @@ static void group_begin(struct process *p)
 
     if (d->busy || (d->written == d->count && !d->complete))
         return;
-    if (d->life.complete && resets(d, d->written))
-        life_write(p, false);
+    if (resets(d, d->written)) {
+        if (d->life.complete)
+            life_write(p, false);
+        forget_checkpoints(d);
+    }
     d->busy = true;
     d->piece = d->complete = false;
     job_begin(p, job, p->sim->now_ns, operation_us(p, always(p)));
@@ -558,6 +570,10 @@ static void checkpoint_job_done(struct process *p, struct disk_job *job)
     }
     if (d->full_until_ns > p->sim->now_ns)
         job->deed = DISK_KEPT;
+    else if (job->deed == DISK_KEPT && resets(d, d->written)) { /* that is waited for */
+        job_begin(p, *job, p->sim->now_ns, operation_us(p, true));
+        return;
+    }
     if (job->deed != DISK_SLICE) {
         job->done = job->done && d->full_until_ns <= p->sim->now_ns;
         checkpoint_done(p, job->done);

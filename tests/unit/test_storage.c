@@ -676,6 +676,38 @@ static void test_cut(void **state)
     assert_false(is_cut(f));
 }
 
+/* A life in which nothing was written ends in order, too: what it found torn is no damage then. */
+static void test_torn_before_end(void **state)
+{
+    struct fixture *f = *state;
+    struct segments_found found;
+
+    begin(f);
+    become_complete(f);
+    crash(f);
+    tear(f);
+    begin(f);
+    end(f);
+    open_it(f);
+    assert_true(f->past.clean && f->past.intact);
+    found = disk_read(f->directory, &f->read);
+    assert_false(found.damaged);
+    assert_int_equal(found.torn_bytes, 0);
+}
+
+/* What stands behind the last group is safe when the end is marked: half of it would be damage. */
+static void test_end_is_synced(void **state)
+{
+    struct fixture *f = *state;
+    uint32_t syncs;
+
+    begin(f);
+    put(f, 1, 1);
+    syncs = f->syncs;
+    end(f);
+    assert_int_equal(f->syncs, syncs + 2); /* the journal's, and that of the file "life" */
+}
+
 static int refuse_sync(void *context, int fd)
 {
     (void)context;
@@ -795,16 +827,22 @@ static void begin_checkpoint(struct fixture *f, uint64_t index)
     storage_checkpoint_begin(f->storage, &head);
 }
 
-static void keep_checkpoint(struct fixture *f, uint64_t index)
+/* Its end is handed over, and not waited for. */
+static void keep_checkpoint_later(struct fixture *f, uint64_t index)
 {
-    uint32_t before = f->checkpoints;
-
     f->slices = 0;
     begin_checkpoint(f, index);
     for (uint32_t i = 0; i < WINDOW; i++)
         storage_checkpoint_slice(f->storage, bytes_string("a slice"));
     UNTIL(f, f->slices == WINDOW);
     storage_checkpoint_finish(f->storage);
+}
+
+static void keep_checkpoint(struct fixture *f, uint64_t index)
+{
+    uint32_t before = f->checkpoints;
+
+    keep_checkpoint_later(f, index);
     UNTIL(f, f->checkpoints == before + 1);
 }
 
@@ -831,6 +869,31 @@ static void test_checkpoints(void **state)
     end(f);
     expect_entries(f, 151, 201);
     assert_true(f->read.first > 50);
+}
+
+/* Whoever begins anew behind an entry has thrown away what it had: a checkpoint of a later entry
+ * may be of what the cluster went on without, and would be taken for the newest state. */
+static void test_reset_forgets_checkpoints(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t indexes[4];
+    uint32_t count;
+    struct error error;
+
+    begin(f);
+    put(f, 1, 20);
+    keep_checkpoint(f, 10);
+    keep_checkpoint(f, 20);
+    storage_reset(f->storage, 12, 4);
+    keep_checkpoint_later(f, 13);
+    hand_over(f, 2, 13, 1);
+    storage_flush(f->storage);
+    UNTIL(f, f->checkpoints == 3 && f->saved_index == 13);
+    assert_int_equal(checkpoint_list(f->directory, indexes, 4, &count, &error), ERROR_NONE);
+    assert_int_equal(count, 1);
+    assert_int_equal(indexes[0], 13);
+    end(f);
+    assert_int_equal(disk_read(f->directory, &f->read).last, 13);
 }
 
 static void test_checkpoint_is_abandoned(void **state)
@@ -1007,12 +1070,15 @@ int main(void)
         TEST(test_reset_is_incomplete),
         TEST(test_rebooted),
         TEST(test_cut),
+        TEST(test_torn_before_end),
+        TEST(test_end_is_synced),
         TEST(test_failed_sync),
         TEST(test_clean_before_reboot),
         TEST(test_life_is_damaged),
         TEST(test_set_aside),
         TEST(test_discard),
         TEST(test_checkpoints),
+        TEST(test_reset_forgets_checkpoints),
         TEST(test_checkpoint_is_abandoned),
         TEST(test_checkpoint_out_of_bounds),
         TEST(test_full),
