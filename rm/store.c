@@ -233,9 +233,11 @@ enum error_code store_load(struct store *store, struct buffer *out, bool *found,
     if (code == ERROR_NONE)
         code = check_cluster(store, error);
     (void)store->files->close(store->files->context, fd);
-    /* What was read may have been in the system's memory only. */
+    /* What was read may have been in the system's memory only; and after a sync that failed the
+     * system takes it for safe, so that it must be written again, too. */
     store->copied = false;
     if (code != ERROR_NONE || store_copy(store, error) != ERROR_NONE ||
+        write_slot(store, store->slot, error) != ERROR_NONE ||
         files_sync_folder(store->files, store->folder, error) != ERROR_NONE)
         return error->code;
     buffer_append(out, store->image + STORE_HEADER_SIZE, store->size - STORE_HEADER_SIZE);

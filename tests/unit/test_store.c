@@ -358,6 +358,47 @@ static void test_power_cut(void **state)
     recording_free(&recording);
 }
 
+/* A sync fails, and the system takes the state for safe, which is not on the disk. The next life
+ * acts upon it, and overwrites the other slot with the state after it, when the power goes. */
+static void test_power_cut_after_failed_sync(void **state)
+{
+    struct fixture *f = *state;
+    static struct image image;
+    struct recording recording;
+    struct life life = { 0 };
+    struct buffer out = { 0 };
+    struct error wrong, error;
+    bool found;
+
+    recording_init(&recording);
+    f->store.files = &recording.files;
+    save(f, state_text(1));
+    recording.fail_sync = recording.syncs + 1;
+    assert_int_not_equal(store_save(&f->store, bytes_string(state_text(2)), &error), ERROR_NONE);
+    store_init(&f->store, &f->config);
+    f->store.files = &recording.files;
+    assert_int_equal(store_load(&f->store, &out, &found, &wrong, &error), ERROR_NONE);
+    buffer_append(&out, "", 1);
+    assert_string_equal((const char *)buffer_head(&out), state_text(2));
+    buffer_free(&out);
+    life.begun[2] = life.safe[2] = recording.count;
+    for (uint32_t i = 3; i <= STATES; i++) {
+        life.begun[i] = recording.count;
+        save(f, state_text(i));
+        life.safe[i] = recording.count;
+    }
+    for (uint32_t cut = life.safe[2] + 1; cut <= recording.count; cut++)
+        for (uint32_t run = 0; run < 100; run++) {
+            struct random chance = random_seeded(cut * 100u + run);
+
+            (void)folder_empty(f->config.run_dir);
+            image_make(&image, &recording, cut, run % SURVIVAL_COUNT, &chance);
+            image_store(&image, f->config.run_dir);
+            expect_after_cut(f, &life, cut);
+        }
+    recording_free(&recording);
+}
+
 /* ------------------------------------------------------------------ what is in it */
 
 static struct saved *example(void)
@@ -503,6 +544,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_cannot_save, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_taken_away, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_power_cut, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_power_cut_after_failed_sync, set_up, tear_down),
         cmocka_unit_test(test_blob),
         cmocka_unit_test(test_changed_config_rules),
         cmocka_unit_test(test_changed_servers),
