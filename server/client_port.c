@@ -11,12 +11,14 @@
 #include "common/acceptor.h"
 #include "common/log.h"
 #include "common/socket.h"
+#include "server/client_queue.h"
 
 #define READ_BYTES_PER_TURN (4 * CLIENT_READ_BYTES) /* of one client */
 
 struct client_port {
     struct clients *clients;
     struct runtime *runtime;
+    struct client_queue queue; /* of those who have something to be read */
     struct acceptor acceptor;
     struct event timer; /* for clients_deadline() */
     struct instant timer_at;
@@ -25,6 +27,7 @@ struct client_port {
 };
 
 struct client_socket {
+    struct client_turn place; /* the first, so that it leads here */
     struct client_port *port;
     struct connection *connection;
     int fd;
@@ -35,6 +38,7 @@ struct client_socket {
 
 static void socket_free(struct client_socket *s)
 {
+    client_queue_remove(&s->port->queue, &s->place);
     event_del(&s->readable);
     event_del(&s->writable);
     close(s->fd);
@@ -77,25 +81,41 @@ static ssize_t read_once(struct client_socket *s, bool *more)
     return n;
 }
 
-static void on_readable(evutil_socket_t fd, short what, void *context)
+static void read_client(struct client_socket *s)
 {
-    struct client_socket *s = context;
     struct connection *c = s->connection;
+    struct client_port *port = s->port;
     size_t sum = 0;
     ssize_t n = 1;
     bool more = true;
 
-    (void)fd;
-    (void)what;
     while (more && n > 0 && sum < READ_BYTES_PER_TURN && connection_reads(c)) {
         n = read_once(s, &more);
         sum += n > 0 ? (size_t)n : 0;
+        more = more && !client_queue_spent(&port->queue, runtime_turn_us(port->runtime));
     }
     if (n == 0)
         connection_finish(c);
     else if (n < 0 && errno != EAGAIN)
         s->broken = true;
     connection_touch(c);
+}
+
+/* Not always this client's turn, but somebody's. Who is left in the queue has still something to be
+ * read, so the loop comes here again for each of them. */
+static void on_readable(evutil_socket_t fd, short what, void *context)
+{
+    struct client_socket *s = context;
+    struct client_port *port = s->port;
+    struct client_turn *next;
+
+    (void)fd;
+    (void)what;
+    client_queue_add(&port->queue, &s->place);
+    next = client_queue_take(&port->queue, runtime_turns(port->runtime) + 1,
+                             runtime_turn_us(port->runtime));
+    if (next)
+        read_client((struct client_socket *)next);
 }
 
 static void on_writable(evutil_socket_t fd, short what, void *context)
