@@ -621,19 +621,17 @@ static void loss_accept(struct sim *sim)
     sim_accept_loss(sim);
 }
 
-/* The operator starts what he has stopped, and looks whether it helped: the rm may have died of it.
- */
+/* The operator starts what he has stopped, and looks now and then whether it helped: the rm may
+ * have died of it, or have heard an earlier order only now. */
 static void start_stopped(void *subject, uint64_t argument)
 {
     struct sim *sim = subject;
-    bool rm_runs = sim_running(sim, NODE_RM);
 
     (void)argument;
     for (uint32_t i = 0; i < sim->options.servers; i++)
         if (sim->store_bad || sim->saved.stopped >> i & 1u)
             sim_command(sim, COMMAND_START, NODE_SERVER(i));
-    if (!rm_runs || sim->store_bad || sim->saved.stopped)
-        sim_after(sim, START_AGAIN_MS * MILLISECOND_NS, start_stopped, sim, 0);
+    sim_after(sim, START_AGAIN_MS * MILLISECOND_NS, start_stopped, sim, 0);
 }
 
 /* From here on nothing goes wrong any more; what is on its way to go wrong does not. */
