@@ -449,11 +449,23 @@ static bool position_repeated(struct instant now, const struct replica_peer *p,
            p->match_index <= match && instant_since_ms(now, p->fed_since) < FEED_AGAIN_MS;
 }
 
-/* Before the view is active, what it would throw away may be needed to elect. Not one that is not
- * intact: this life has acknowledged nothing of it, and it does not speak for earlier ones. */
-static bool needed(const struct message_position *position)
+static uint64_t last_view_of(const struct message_position *position)
 {
-    return position->whole && position->intact && position->last_index > 0;
+    struct journal_run last = { 0 };
+
+    if (position->runs.size >= sizeof last)
+        memcpy(&last, position->runs.data + position->runs.size - sizeof last, sizeof last);
+    return last.view;
+}
+
+/* Before the view is active, what it would throw away may be needed to elect. Not one that is not
+ * intact: this life has acknowledged nothing of it, and it does not speak for earlier ones. Nor one
+ * that ends before a view of which we hold something committed: whoever leads after that view must
+ * hold it too, and of those before nothing matters any more. */
+static bool needed(const struct replica *r, const struct message_position *position)
+{
+    return position->whole && position->intact && position->last_index > 0 &&
+           (r->serving || last_view_of(position) >= replica_view_at(r, reset_base(r)));
 }
 
 static void receive_position(struct replica *r, struct instant now, const struct message *message,
@@ -480,7 +492,7 @@ static void receive_position(struct replica *r, struct instant now, const struct
     /* What was known of an earlier life, or of a state since thrown away, is void. */
     if (p->joiner || p->incarnation != position->incarnation)
         p->match_index = p->stamp = 0;
-    p->executed_index = position->executed_index;
+    p->executed_index = p->state_index = position->executed_index;
     p->incarnation = position->incarnation;
     /* What lacks its state has nothing to lose, and may have to wait for an earlier one. */
     if (matches) {
@@ -493,10 +505,10 @@ static void receive_position(struct replica *r, struct instant now, const struct
             p->fed_from = match + 1;
             p->fed_since = now;
         }
-    } else if (r->role != ROLE_PRIMARY || (member && needed(position))) {
+    } else if (r->role != ROLE_PRIMARY || (member && needed(r, position))) {
         p->fed = false;
         accuse(r, now, from, "its journal ends before what is kept for it", out);
-    } else if ((r->serving || !needed(position)) && (!p->reset_index || !p->fed)) {
+    } else if ((r->serving || !needed(r, position)) && (!p->reset_index || !p->fed)) {
         p->reset = true;
         p->reset_index = reset_base(r);
         p->asked = (struct instant){ 0 };
@@ -554,6 +566,8 @@ void replica_fed(struct replica *r, struct instant now, node_id peer, uint64_t i
         p->window[p->window_count++] = index;
     }
     p->next_index = index + 1;
+    if (p->reset)
+        p->reset_stamp = stamp;
     p->reset = false;
     p->commit_sent = r->commit_index;
     p->stamp_sent = stamp;
@@ -643,6 +657,14 @@ static void feed_next_in_chain(struct replica *r)
         feed_from(r, next, r->last_index + 1);
 }
 
+/* The view of the entry to begin behind is one that has committed something: a journal that ends
+ * before it is needed by nobody. */
+static bool may_begin_anew(const struct replica *r, const struct message_append *append)
+{
+    return r->role == ROLE_JOINER || r->last_index == 0 || !r->whole || !r->intact ||
+           replica_journal_view(r) < append->prev_view;
+}
+
 static void receive_append(struct replica *r, struct instant now, const struct message *message,
                            struct effects *out)
 {
@@ -656,7 +678,7 @@ static void receive_append(struct replica *r, struct instant now, const struct m
         return;
     peer_of(r, message->from)->heard = now;
     peer_of(r, r->view.primary)->heard = now;
-    if (append->reset && (r->role == ROLE_JOINER || r->last_index == 0 || !r->whole || !r->intact))
+    if (append->reset && may_begin_anew(r, append))
         journal_begin_behind(r, append->prev_index, append->prev_view, out);
     if (append->prev_index > r->last_index || append->prev_index + 1 < r->first_index ||
         replica_view_at(r, append->prev_index) != append->prev_view) {
@@ -804,13 +826,15 @@ static void compare_marks(struct replica *r, struct instant now, node_id from,
     }
 }
 
+/* executed_index: of the state that belongs to its journal, 0 as long as none does. One that came
+ * from elsewhere may be ahead of the entries. */
 static void welcome_joiner(struct replica *r, struct instant now, node_id joiner,
-                           struct effects *out)
+                           uint64_t executed_index, struct effects *out)
 {
     struct replica_peer *p = peer_of(r, joiner);
     bool near = p->match_index + CAUGHT_UP_ENTRIES >= r->last_index;
 
-    if (lacks_state(p) || !near || !r->serving ||
+    if (lacks_state(p) || executed_index < p->state_index || !near || !r->serving ||
         (p->asked.ns && instant_since_ms(now, p->asked) < REPEAT_MS))
         return;
     p->asked = now;
@@ -832,6 +856,8 @@ static void receive_ack(struct replica *r, struct instant now, const struct mess
         ack->executed_index > r->last_index || ack->incarnation != p->incarnation)
         return;
     p->heard = now;
+    if (ack->stamp < p->reset_stamp)
+        return; /* of what it has thrown away since, or will */
     while (acked < p->window_count && p->window[acked] <= ack->index)
         acked++;
     if (acked) {
@@ -845,7 +871,7 @@ static void receive_ack(struct replica *r, struct instant now, const struct mess
     if (r->role != ROLE_PRIMARY)
         return;
     if (p->joiner) {
-        welcome_joiner(r, now, message->from, out);
+        welcome_joiner(r, now, message->from, ack->executed_index, out);
         return;
     }
     /* Rule 3. */

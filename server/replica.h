@@ -55,7 +55,9 @@ struct replica_peer {
 
     uint64_t match_index; /* acknowledged: saved there, and equal to ours */
     uint64_t executed_index;
-    uint64_t stamp; /* of our latest append it has answered */
+    uint64_t state_index; /* of the state that its position spoke of */
+    uint64_t reset_stamp; /* of the append that told it to begin anew: acks before it are void */
+    uint64_t stamp;       /* of our latest append it has answered */
     bool joiner;
     uint64_t reset_index; /* of a joiner that needs a checkpoint: of this index or later */
     struct instant asked; /* when the rm was last told of this joiner */
