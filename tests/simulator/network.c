@@ -91,9 +91,20 @@ static void closed_give(struct connection *c, int side, bool certain)
     process_give(c->end[side], parcel);
 }
 
-/* One side gives a link up; what the other one sends from now on nobody hears. */
+static void die_of_silence(void *subject, uint64_t argument);
+
+static void dying_begin(struct connection *c, int side)
+{
+    sim_after(c->sim, sim_between(c->sim, LINK_DIES_MS_MIN, LINK_DIES_MS_MAX) * MILLISECOND_NS,
+              die_of_silence, c, (uint64_t)side);
+}
+
+/* One side gives a link up; what the other one sends from now on nobody hears, so that it gives it
+ * up, too, in its own time: probes end what is not used (SOCKET_SILENCE_MS_MAX). */
 static void side_dies(struct connection *c, int side)
 {
+    if (!c->half_open)
+        dying_begin(c, 1 - side);
     c->half_open = true;
     for (int i = 0; i < 2; i++) {
         c->wire[i].cut = true;
@@ -112,12 +123,6 @@ static void die_of_silence(void *subject, uint64_t argument)
     c->dying = false;
     if (c->half_open || wire_blocked(c, 0) || wire_blocked(c, 1))
         side_dies(c, (int)argument);
-}
-
-static void dying_begin(struct connection *c, int side)
-{
-    sim_after(c->sim, sim_between(c->sim, LINK_DIES_MS_MIN, LINK_DIES_MS_MAX) * MILLISECOND_NS,
-              die_of_silence, c, (uint64_t)side);
 }
 
 static void wire_arrive(void *subject, uint64_t argument)
@@ -241,13 +246,9 @@ void network_half_open(struct sim *sim, node_id a, node_id b)
 {
     struct process *p = sim_process(sim, a);
     struct connection *c = p ? p->links[b] : NULL;
-    int side;
 
-    if (!c || c->half_open || same_host(c->end[0], c->end[1]))
-        return;
-    side = side_of(c, p);
-    side_dies(c, side);
-    dying_begin(c, 1 - side);
+    if (c && !c->half_open && !same_host(c->end[0], c->end[1]))
+        side_dies(c, side_of(c, p));
 }
 
 static struct dialler *dialler_of(struct process *p, const struct connection *c)

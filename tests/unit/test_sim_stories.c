@@ -458,6 +458,28 @@ static void test_half_open_and_operator(void **state)
     over(sim);
 }
 
+/* Whichever side of a link gives it up first, and when: in the end both know. A detector that
+ * believed in its link for ever was never heard of again. */
+static void test_links_end_on_both_sides(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 8; seed++) {
+        struct sim_options options = busy(seed);
+        struct sim *sim = cluster(&options);
+
+        sim_cut(sim, NODE_GFD, NODE_LFD(0));
+        sim_run(sim, 300);
+        sim_heal(sim);
+        sim_pause(sim, NODE_GFD, 9000); /* nothing is said on the link meanwhile */
+        sim_run(sim, 4000);
+        sim_cut(sim, NODE_GFD, NODE_LFD(0));
+        sim_run(sim, 4500);
+        sim_heal(sim);
+        assert_true(sim_run_until(sim, sim_is_whole, 15000));
+        over(sim);
+    }
+}
+
 static void play(uint64_t seed)
 {
     struct sim_options options;
@@ -558,6 +580,7 @@ int main(void)
         cmocka_unit_test(test_sessions_forgotten),
         cmocka_unit_test(test_expiry_over_failovers),
         cmocka_unit_test(test_half_open_and_operator),
+        cmocka_unit_test(test_links_end_on_both_sides),
         cmocka_unit_test(test_store_lost),
         cmocka_unit_test(test_store_old),
         cmocka_unit_test(test_power_cut),
