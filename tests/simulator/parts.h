@@ -127,6 +127,7 @@ struct process {
     int64_t wall_offset_us;
     uint64_t looks, spent_us; /* at how long the turn has taken, and what they saw */
     uint64_t busy_until_ns, turn_number, idle_turns, idle_ns;
+    uint64_t aside_bytes, executed_index; /* server: after its last turn */
     struct parcels inbox;
     struct parcels stuck; /* requests that the server cannot take now */
     struct connection *links[NODE_COUNT];

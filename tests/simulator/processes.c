@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 
+#include "server/server_state.h"
 #include "tests/simulator/parts.h"
 
 #define TURN_US_MIN   2u /* what a turn takes */
@@ -297,11 +298,24 @@ static void tick(struct process *p)
     carry_out(p, life);
 }
 
+/* What a server does bit by bit, a turn after the other: it takes in what it has kept aside, and
+ * executes. */
+static bool works(struct process *p)
+{
+    uint64_t aside = p->server ? buffer_size(&p->server->transfer_in.aside) : 0;
+    uint64_t executed = p->server ? p->server->replica.executed_index : 0;
+    bool works = aside != p->aside_bytes || executed != p->executed_index;
+
+    p->aside_bytes = aside;
+    p->executed_index = executed;
+    return works;
+}
+
 /* A core that wants to be called again and again, and nothing comes of it, would burn a processor.
  */
 static void check_rest(struct process *p, bool idle)
 {
-    if (!idle || p->sim->now_ns > p->idle_ns + 10000000u) {
+    if (works(p) || !idle || p->sim->now_ns > p->idle_ns + 10000000u) {
         p->idle_turns = 0;
         p->idle_ns = p->sim->now_ns;
     } else if (++p->idle_turns > TURNS_IDLE_MAX) {
