@@ -160,7 +160,9 @@ static enum progress leaving_progress(struct rm *rm, const struct rm_command *c,
     uint32_t i = node_index(c->command.server);
 
     if (rm->view.kept >> i & 1u) {
-        *text = "no other server may lead without it: it holds entries that the others lack";
+        *text = current && current->primary == c->command.server
+                    ? "no other server may lead without it: it holds entries that the others lack"
+                    : "without it there would be too few members for acks";
         return PROGRESS_REFUSED;
     }
     if (!c->incarnation || rm->roster.server[i].listed != c->incarnation)

@@ -317,30 +317,37 @@ static void take_members(const struct view *v, struct instant now, struct plan *
 
 /* Too few for the policy: others come in before they have caught up. They count only once their
  * journals are consistent, so commits wait for them; without them commits would wait for ever, as
- * nobody can catch up without a primary. */
+ * nobody can catch up without a primary. Those that are about to be restarted come last: they
+ * cannot be ordered to stop before there is a view without them. */
 static void take_more_members(const struct view *v, struct instant now, struct plan *plan)
 {
     struct members *m = &plan->view.members;
+    uint32_t count = v->options.server_count;
 
-    for (uint32_t i = 0; i < v->options.server_count; i++) {
+    for (uint32_t n = 0; n < 2 * count; n++) {
+        uint32_t i = n % count;
+
         if (view_policy_acks(&v->saved->wanted, members_count(m)))
             return;
-        if (!is_present(v, i) || in(m->set | excluded(v, now) | v->saved->stopped, i) ||
-            is_paused(v, now, i))
+        if (!is_present(v, i) || in(m->set | v->saved->stopped, i) || is_paused(v, now, i) ||
+            (n < count && in(excluded(v, now), i)))
             continue;
         members_put(m, NODE_SERVER(i), v->election.latest[i].incarnation);
+        plan->kept |= v->leaving & 1u << i;
     }
 }
 
-/* Only the primary can see to it that a member without a state gets one: such a view is no chain.
- * One taken in for want of others may lack it still when the next view is made. */
+/* Only the primary can give a state to a member that has none, or one from before the last view
+ * known active: such a view is no chain. One taken in for want of others may lack it still when the
+ * next view is made. */
 static void choose_propagation(const struct view *v, struct plan *plan)
 {
     const struct view_policy *policy = &v->saved->wanted;
+    uint64_t oldest = v->saved->view_count ? v->saved->views[0].number : 1;
 
     plan->view.propagation = (uint8_t)policy->propagation;
     for (uint32_t i = 0; i < v->options.server_count; i++)
-        if (in(plan->view.members.set, i) && v->election.latest[i].journal_view == 0 &&
+        if (in(plan->view.members.set, i) && v->election.latest[i].journal_view < oldest &&
             !plan->all_equal_empty)
             plan->view.propagation = PROPAGATION_STAR;
 }

@@ -18,7 +18,7 @@ enum plan_rule {
 struct plan {
     struct message_view view; /* the next one, without its number when there is none yet */
     bool all_equal_empty;     /* nothing was ever written: the first view of a cluster */
-    uint32_t kept;            /* to be left out, but nobody else may lead */
+    uint32_t kept;            /* to be left out, but no view can be without them */
     uint64_t void_above;      /* stored views above it were never active, and never will be */
 };
 

@@ -255,6 +255,29 @@ static void test_restart_indispensable(void **state)
     story(f, "view 2 active\n");
 }
 
+/* It was to be restarted while there were others, who died before there was a view without it: as
+ * it cannot be ordered to stop before there is one, it is a member, and the command is refused. */
+static void test_restart_of_one_too_many(void **state)
+{
+    struct story *f = *state;
+
+    f->options.policy.acks = ACKS_COUNT;
+    f->options.policy.acks_count = 2;
+    serve_whole(f);
+    commands(f, 6000, COMMAND_RESTART, S3, 5);
+    gfd_deletes(f, 6001, S2, true);
+    unlinks(f, 6001, S2);
+    reports(f, 6002, S1, 1, 9);
+    forget(f);
+    reports(f, 6002, S3, 1, 9);
+    story(f, "[store]\n"
+             "view 2 stored\n"
+             "[view 2: s1 s3]\n"
+             "view 2 sent: primary s1, members s1, s3, acks 2, active\n"
+             "2 members: s1, s3; view 2, primary s1\n"
+             "answer 5 refused: without it there would be too few members for acks\n");
+}
+
 /* A server that will not start in spite of START is told so, and not only that time is up. */
 static void test_start_fails(void **state)
 {
@@ -482,6 +505,7 @@ int main(void)
         STORY(test_stop_primary),
         STORY(test_stop_last),
         STORY(test_restart_indispensable),
+        STORY(test_restart_of_one_too_many),
         STORY(test_start_fails),
         STORY(test_stop_indispensable),
         STORY(test_restart),

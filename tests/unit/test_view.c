@@ -703,6 +703,32 @@ static void test_policy_unmet(void **state)
     assert_int_equal(saved_current(&f->rm.saved)->propagation, PROPAGATION_STAR);
 }
 
+/* What one of them has is from before the view that was active last: only a primary can give it
+ * another state. */
+static void test_old_journal_is_no_chain(void **state)
+{
+    struct story *f = *state;
+
+    f->options.policy = (struct view_policy){ .acks = ACKS_COUNT,
+                                              .acks_count = 2,
+                                              .propagation = PROPAGATION_CHAIN };
+    serve(f, 5000);
+    gfd_deletes(f, 5000, S1, true);
+    unlinks(f, 5000, S1);
+    reports(f, 5001, S2, 1, 9);
+    reports(f, 5001, S3, 1, 9);
+    activates(f, 5002, S2, 2);
+    assert_int_equal(saved_current(&f->rm.saved)->propagation, PROPAGATION_CHAIN);
+    gfd_deletes(f, 6000, S3, true);
+    unlinks(f, 6000, S3);
+    reports(f, 6001, S2, 2, 20);
+    gfd_adds(f, 6100, S1, 12);
+    links(f, 6100, S1, 12);
+    reports(f, 6101, S1, 1, 9);
+    assert_int_equal(saved_current(&f->rm.saved)->members.set, 3);
+    assert_int_equal(saved_current(&f->rm.saved)->propagation, PROPAGATION_STAR);
+}
+
 static void arrive_again(struct story *f, uint64_t ms, uint64_t view, uint64_t promised)
 {
     for (uint32_t i = 0; i < f->options.server_count; i++) {
@@ -1068,6 +1094,7 @@ int main(void)
         STORY(test_last_member_with_full_disk),
         STORY(test_two_members_accuse_each_other),
         STORY(test_policy_unmet),
+        STORY(test_old_journal_is_no_chain),
         STORY(test_rm_restart),
         STORY(test_rm_dies_before_store),
         STORY(test_rm_dies_before_send),
