@@ -80,6 +80,26 @@ static void check_one_reader(struct process *p, const struct server_status *s)
     }
 }
 
+/* Section 6: nobody reads by leases that were not granted. Clocks differ a little. */
+static void check_lease_granted(struct process *p, const struct server_status *s)
+{
+    uint64_t slack_ns = (p->sim->options.lease_ms / 50 + 1) * UINT64_C(1000000);
+    uint32_t count = 1;
+
+    if (!s->leased)
+        return;
+    for (uint32_t i = 0; i < p->sim->options.servers; i++) {
+        const struct process *member = sim_process(p->sim, NODE_SERVER(i));
+
+        if (member != p && (s->members.set >> i & 1u) &&
+            member->lease_until_ns + slack_ns >= p->sim->now_ns)
+            count++;
+    }
+    if (count < s->acks)
+        sim_fail(p->sim, "%s answers reads in view %llu by leases of %u members, of %u",
+                 node_name(p->node), (unsigned long long)s->view, count, s->acks);
+}
+
 /* Rule 5: what is of earlier views is committed with an entry of the primary's own. */
 static void check_commit_view(struct process *p, const struct server_status *s)
 {
@@ -184,10 +204,12 @@ static void commit_compare(struct process *p, uint64_t index, const struct commi
                (capacity - k->committed_capacity) * sizeof *k->committed);
         k->committed_capacity = capacity;
     }
-    if (k->committed[index - 1].view == 0)
+    if (k->committed[index - 1].view == 0) {
         k->committed[index - 1] = *entry;
-    else if (k->committed[index - 1].view != entry->view ||
-             k->committed[index - 1].crc != entry->crc)
+        if (k->committed_count < index)
+            k->committed_count = index;
+    } else if (k->committed[index - 1].view != entry->view ||
+               k->committed[index - 1].crc != entry->crc)
         sim_fail(p->sim,
                  "%s has entry %llu of view %llu committed, another server one of view %llu",
                  node_name(p->node), (unsigned long long)index, (unsigned long long)entry->view,
@@ -328,6 +350,7 @@ void checks_turn(struct process *p)
                                                   .members = s.members });
     check_one_primary(p, &s);
     check_one_reader(p, &s);
+    check_lease_granted(p, &s);
     check_promises_grow(p, &s);
     check_state_grows(p, &s);
     check_executed_committed(p, &s);
@@ -351,6 +374,22 @@ static bool just_died(struct sim *sim, const struct message_view *view)
     return false;
 }
 
+/* Rule 4: who is elected holds all that ever was committed. */
+static void check_elected(struct sim *sim, const struct message_view *view)
+{
+    const struct checks *k = &sim->checks;
+    const struct process *primary = sim_process(sim, view->primary);
+    uint64_t last = k->committed_count;
+
+    if (last == 0 || k->committed[last - 1].view == 0 || !primary->server ||
+        !members_has(&view->members, view->primary, primary->incarnation))
+        return;
+    if (!holds(primary, last, &k->committed[last - 1]))
+        sim_fail(sim, "%s is to lead view %llu and lacks entry %llu, which was committed",
+                 node_name(view->primary), (unsigned long long)view->number,
+                 (unsigned long long)last);
+}
+
 void checks_stored(struct sim *sim)
 {
     const struct message_view *current = saved_current(&sim->saved);
@@ -361,6 +400,8 @@ void checks_stored(struct sim *sim)
         sim_fail(sim, "the rm stored view %llu after view %llu",
                  (unsigned long long)current->number,
                  (unsigned long long)sim->checks.stored_number);
+    if (current->number > sim->checks.stored_number)
+        check_elected(sim, current);
     /* A view of those that a fault has taken meanwhile: that it cannot be left is the fault's
      * doing. */
     if (current->number > sim->checks.stored_number && faults_doom_view(sim, current) &&
@@ -375,6 +416,7 @@ void checks_forgive(struct sim *sim)
 
     if (k->committed_capacity > 0)
         memset(k->committed, 0, k->committed_capacity * sizeof *k->committed);
+    k->committed_count = 0;
     if (k->state_capacity > 0)
         memset(k->states, 0, k->state_capacity * sizeof *k->states);
     for (uint32_t i = 0; i < sim->options.servers; i++)

@@ -72,7 +72,12 @@ static void ack_check(struct process *p, node_id to, const struct message_ack *a
 {
     const struct process *primary = sim_process(p->sim, to);
     const struct journal *ours = server_journal(p->server), *theirs;
+    struct server_status now;
 
+    server_status(p->server, process_clock(p), &now);
+    if (now.role == ROLE_BACKUP && now.restoring && ack->index > 0)
+        sim_fail(p->sim, "%s acknowledges entry %" PRIu64 " without the state before it",
+                 node_name(p->node), ack->index);
     if (ack->index > ours->last)
         sim_fail(p->sim, "%s acknowledges entry %" PRIu64 ", its journal ends with %" PRIu64,
                  node_name(p->node), ack->index, ours->last);

@@ -1,0 +1,146 @@
+"""The sabotages: each takes one rule out of a copy of the sources, by replacing a text or two.
+
+A text must be found exactly once, so that a mutant whose code has moved on says so, and does not
+pass for one that is found. `breaks` says what no longer holds; the number is that of the safety
+rule in the design, which the folders' READMEs explain."""
+
+import collections
+
+Mutant = collections.namedtuple("Mutant", "name breaks changes options")
+
+
+def mutant(name, breaks, *changes, options=()):
+    """Each change is a file, a text and what takes its place, one after another; options are the
+    simulator's, for what only some clusters can show."""
+    assert changes and len(changes) % 3 == 0
+    return Mutant(name, breaks, [changes[i:i + 3] for i in range(0, len(changes), 3)], options)
+
+
+REPLICA = "server/replica.c"
+REQUESTS = "server/server_requests.c"
+VIEW = "rm/view.c"
+ELECTION = "rm/election.c"
+
+MUTANTS = [
+    mutant("acknowledge-unsaved", "saved before acknowledged", REPLICA,
+           "r->saved_index < r->verified_index ? r->saved_index : r->verified_index;",
+           "r->verified_index;"),
+    mutant("acknowledge-unverified", "3: only a journal equal to the primary's counts", REPLICA,
+           "r->saved_index < r->verified_index ? r->saved_index : r->verified_index;",
+           "r->saved_index;"),
+    mutant("count-another-life", "3, 8: an acknowledgement is of one incarnation",
+           REPLICA,
+           "if (!members_has(&r->view.members, NODE_SERVER(i), p->incarnation) ||"
+           " lacks_state(p))",
+           "if (lacks_state(p))",
+           REPLICA,
+           "if (p->joiner || p->incarnation != position->incarnation)\n"
+           "        p->match_index = p->stamp = 0;",
+           ""),
+    mutant("count-without-state", "3: a member without a state holds nothing yet", REPLICA,
+           "if (r->role == ROLE_BACKUP && !r->whole)\n        ack.ack.index = 0;",
+           "",
+           REPLICA,
+           "p->incarnation) || lacks_state(p))",
+           "p->incarnation))"),
+    mutant("commit-on-fewer", "a committed entry is held by acks members", REPLICA,
+           "return sorted[r->view.acks - 1];",
+           "return sorted[r->view.acks > 1 ? r->view.acks - 2 : 0];"),
+    mutant("commit-older-view", "5: only entries of the present view are counted", REPLICA,
+           "if (commit < r->view_start || commit <= r->commit_index)",
+           "if (commit <= r->commit_index)"),
+    mutant("commit-unsaved", "saved before committed, by the primary too", REPLICA,
+           "values[self_index(r)] = r->saved_index;\n    commit =",
+           "values[self_index(r)] = r->last_index;\n    commit ="),
+    mutant("forget-lease-wait", "section 6: the old primary's lease has run out", REPLICA,
+           "if (!is_primary(r) || !instant_reached(now, r->lease_wait))",
+           "if (!is_primary(r))"),
+    mutant("read-after-lease", "section 6: reads are answered within the lease", REPLICA,
+           "return stamp && stamp + lease_ns > now.ns;",
+           "return stamp && lease_ns;"),
+    mutant("lease-from-answer", "section 6: a lease counts from when the append was sent", REPLICA,
+           "p->stamp = ack->stamp;",
+           "p->stamp = now.ns;"),
+    mutant("lease-not-reported", "section 6: a report carries the lease granted", REPLICA,
+           ": (uint32_t)((lease_left + 999) / 1000),",
+           ": (uint32_t)(lease_left / UINT32_MAX),"),
+    mutant("lease-young", "section 6: an earlier life may have granted a lease", REPLICA,
+           "instant_since_ms(now, r->started) < r->options.lease_ms;",
+           "r->options.lease_ms == 0 && instant_since_ms(now, r->started);"),
+    mutant("skip-fence", "2: a promised view refuses those below", REPLICA,
+           "        r->promised = number;\n        r->forwarding = false;",
+           "        r->forwarding = false;"),
+    mutant("adopt-early", "5: journal_view is of a whole journal", REPLICA,
+           "return r->whole ? r->runs[r->run_count - 1].view : 0;",
+           "return !r->whole ? 0 : r->verified_index ? r->view.number"
+           " : r->runs[r->run_count - 1].view;"),
+    mutant("forward-again", "exactly once: what is in the journal is not forwarded again", REPLICA,
+           "r->role == ROLE_PRIMARY ||\n        r->verified_index < r->sync_index)",
+           "r->role == ROLE_PRIMARY)"),
+    mutant("join-without-state", "a joiner is taken in with its state", REPLICA,
+           "if (lacks_state(p) || !near || !r->serving ||",
+           "if (!near || !r->serving ||"),
+    mutant("truncate-committed", "6: only what conflicts is cut, and nothing committed", REPLICA,
+           "if (index < r->first_index || replica_view_at(r, index) == header.view)",
+           "if (index < r->first_index)",
+           REPLICA,
+           "            if (index <= r->commit_index) {\n",
+           "            if (index == UINT64_MAX) {\n"),
+    mutant("execute-uncommitted", "7: nothing is executed that is not committed", REQUESTS,
+           "return executes(s) && s->replica.executed_index < s->replica.commit_index &&",
+           "return executes(s) &&"),
+    mutant("refuse-falsely", "TRYAGAIN means certainly not executed", REQUESTS,
+           "if (request->state == PENDING_HELD || is_read(request->kind))\n"
+           "            complete_text(s, request, OUTCOME_NOT_EXECUTED,",
+           "if (request->state != PENDING_READING)\n"
+           "            complete_text(s, request, OUTCOME_NOT_EXECUTED,"),
+    mutant("pending-without-end", "every queue has a limit", REQUESTS,
+           "if (s->pending.count && s->pending.bytes + request->request.size >"
+           " s->options.pending_bytes_max)",
+           "if (s->pending.count > UINT32_MAX - 1u)"),
+    mutant("apply-late-round", "a state never goes back", "server/server_checkpoints.c",
+           "(s->replica.role == ROLE_PRIMARY || t->begin.index <= s->replica.executed_index);",
+           "s->replica.executed_index == UINT64_MAX;",
+           options=("--style", "passive")),
+    mutant("repeat-executes", "9: a sequence is executed once", "server/machine.c",
+           "else if (known && entry->sequence == last)\n"
+           "        buffer_append(reply, remembered.data, remembered.size);",
+           "else if (known && entry->sequence == last)\n        return true;"),
+    mutant("checkpoint-without-sessions", "9: sessions are part of every checkpoint",
+           "server/machine.c",
+           "        if (!m->service->checkpoint_slice(m->state, budget, out))\n"
+           "            m->checkpoint = CHECKPOINT_SESSIONS;",
+           "        if (!m->service->checkpoint_slice(m->state, budget, out))\n"
+           "            m->checkpoint = CHECKPOINT_LIMITS;"),
+    mutant("restore-unchecked-session", "9: a restored session is the one that was read out",
+           "server/sessions.c",
+           "put(out, r->sequence, 8);",
+           "put(out, r->sequence - (r->sequence > 1), 8);"),
+    mutant("elect-on-fewer", "4: members - acks + 1 reports", ELECTION,
+           "members_count(&view->members) - view->acks + 1u, have = 0;",
+           "members_count(&view->members) - view->acks, have = 0;"),
+    mutant("another-life-counts", "4, 8: a restarted server lacks what it had in memory", ELECTION,
+           "if (!e->persistent || !(view->members.set >> node_index(server) & 1u))\n"
+           "        return false;",
+           "if (view->members.set >> node_index(server) & 1u)\n        return true;"),
+    mutant("reuse-number", "1: view numbers are never reused", VIEW,
+           "largest(v->number_max, v->roster->promised_max, v->roster->view_max) + 1;",
+           "largest(v->number_max, 0, 0) + (v->number_max == 0);"),
+    mutant("send-before-store", "1: a view is stored before it is sent", VIEW,
+           "    saved_store(saved, out);\n"
+           "    effects_note(out, \"view %llu stored\", (unsigned long long)plan->view.number);\n"
+           "    for (uint32_t i = 0; i < v->options.server_count; i++)\n"
+           "        if (v->roster->server[i].linked)\n"
+           "            send_view(v, i, out);",
+           "    for (uint32_t i = 0; i < v->options.server_count; i++)\n"
+           "        if (v->roster->server[i].linked)\n"
+           "            send_view(v, i, out);\n"
+           "    saved_store(saved, out);"),
+    mutant("forget-inactive-views", "4: views that may have committed are asked for", VIEW,
+           "    keep_history(saved, plan->void_above);\n",
+           "    keep_history(saved, plan->void_above);\n    saved->view_count = 0;\n"),
+    mutant("host-certainly-dead", "a silent host's death is uncertain: leases are waited for",
+           "gfd/membership.c",
+           "    message.membership.certain = certain;",
+           "    message.membership.certain = certain || true;"),
+]
