@@ -44,7 +44,7 @@ EXAMPLES  = $(patsubst %.c,$(BUILD)/%.so,$(wildcard tests/services/*.c))
 C_FILES   = $(wildcard common/*.[ch] server/*.[ch] server/services/*.[ch] lfd/*.[ch] gfd/*.[ch] \
               rm/*.[ch] client/*.[ch] tests/*/*.[ch])
 
-.PHONY: all demo test unit sim corpus fuzz coverage cluster torment bench model check format deps \
+.PHONY: all demo test unit sim mutants corpus fuzz coverage cluster torment bench model check format deps \
         deps-test deps-check deps-coverage deps-fuzz deps-model deps-bench install clean
 .SECONDARY:
 .DELETE_ON_ERROR:
@@ -169,6 +169,11 @@ coverage: deps-coverage
 	@$(MAKE) --no-print-directory $(JOBS) BUILD=build-coverage CFLAGS='-O0 -g --coverage' \
 	    LDFLAGS=--coverage binaries
 	@BUILD=build-coverage tests/coverage $(PARTS)
+
+# Each sabotage of tests/mutants/list.py must be found by the simulator.
+mutants: deps-test
+	@$(MAKE) --no-print-directory $(JOBS) $(BUILD)/bin/holdfast-sim
+	@BUILD=$(BUILD) tests/mutants/run
 
 # MINUTES and SEED, and more options in TORMENT: tests/cluster/README.md.
 torment: deps-test
