@@ -352,6 +352,21 @@ static void choose_propagation(const struct view *v, struct plan *plan)
             plan->view.propagation = PROPAGATION_STAR;
 }
 
+bool plan_all_adopted(const struct view *v)
+{
+    const struct message_view *current = saved_current(v->saved);
+
+    for (uint32_t i = 0; i < v->options.server_count; i++) {
+        const struct roster_server *s = &v->roster->server[i];
+
+        if (in(current->members.set, i) &&
+            (!s->state_known || s->state.incarnation != current->members.incarnation[i] ||
+             s->state.journal_view != current->number))
+            return false;
+    }
+    return true;
+}
+
 /* An older primary may still be answering reads, unless it is fenced or certainly dead. */
 static bool old_primary_may_live(const struct view *v)
 {

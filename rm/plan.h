@@ -33,6 +33,9 @@ void plan_say_lacking(const struct view *v, uint32_t set, char waits[VIEW_TEXT_S
 /* A joiner that may be taken in now. */
 bool plan_joiner_ready(const struct view *v, struct instant now, node_id server);
 
+/* Every member has the view's journal and a state: a chain may feed them. */
+bool plan_all_adopted(const struct view *v);
+
 /* Makes the plan; false when there can be none (yet), and waits says why. */
 bool plan_make(const struct view *v, struct instant now, struct plan *plan,
                char waits[VIEW_TEXT_SIZE]);

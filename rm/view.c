@@ -182,7 +182,7 @@ static bool policy_changed(const struct view *v, char reason[VIEW_TEXT_SIZE])
                        style_name((uint8_t)wanted->style));
     else if (acks && current->acks != acks)
         (void)snprintf(reason, VIEW_TEXT_SIZE, "acks %u wanted", acks);
-    else if (current->propagation != wanted->propagation)
+    else if (current->propagation != wanted->propagation && plan_all_adopted(v))
         (void)snprintf(reason, VIEW_TEXT_SIZE, "another propagation wanted");
     else
         return false;

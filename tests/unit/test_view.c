@@ -704,7 +704,7 @@ static void test_policy_unmet(void **state)
 }
 
 /* What one of them has is from before the view that was active last: only a primary can give it
- * another state. */
+ * another state. The next view is a chain again once it has it. */
 static void test_old_journal_is_no_chain(void **state)
 {
     struct story *f = *state;
@@ -727,6 +727,15 @@ static void test_old_journal_is_no_chain(void **state)
     reports(f, 6101, S1, 1, 9);
     assert_int_equal(saved_current(&f->rm.saved)->members.set, 3);
     assert_int_equal(saved_current(&f->rm.saved)->propagation, PROPAGATION_STAR);
+    activates(f, 6102, S2, 3);
+    states(f, 6103, S1, 1, 3);
+    states(f, 6103, S2, 3, 3);
+    forget(f);
+    tick(f, 9000);
+    story(f, "");
+    states(f, 9001, S1, 3, 3);
+    story(f, "[fence 4: s1 s2]\n"
+             "fence 4 sent to s1, s2 (another propagation wanted)\n");
 }
 
 static void arrive_again(struct story *f, uint64_t ms, uint64_t view, uint64_t promised)
