@@ -181,6 +181,16 @@ static void single_execute(struct machine *m, uint64_t index, uint64_t time_us, 
         malformed(reply);
 }
 
+static void time_execute(struct machine *m, uint64_t index, uint64_t time_us, struct buffer *reply)
+{
+    struct service_entry nothing = { .index = index, .time_us = time_us };
+    size_t before = buffer_size(reply);
+
+    m->service->execute(m->state, &nothing, reply);
+    assert(buffer_size(reply) == before);
+    (void)before;
+}
+
 /* Takes what a transaction watched off its front: whether it is all still so. */
 static bool watched_unchanged(struct machine *m, struct bytes *rest)
 {
@@ -210,6 +220,10 @@ static void transaction_execute(struct machine *m, uint64_t index, uint64_t time
         malformed(reply);
         return;
     }
+    /* What is due by now has changed since it was watched, though the service was not told of the
+     * time: it hears nothing of entries that are not its own, and reads have seen what is due. */
+    if (write && machine_overdue(m, time_us))
+        time_execute(m, index, time_us, reply);
     if (!watched_unchanged(m, &request)) {
         resp_write_null(reply);
         return;
@@ -222,16 +236,6 @@ static void transaction_execute(struct machine *m, uint64_t index, uint64_t time
     }
 }
 
-static void time_execute(struct machine *m, const struct machine_entry *entry, struct buffer *reply)
-{
-    struct service_entry nothing = { .index = entry->index, .time_us = entry->time_us };
-    size_t before = buffer_size(reply);
-
-    m->service->execute(m->state, &nothing, reply);
-    assert(buffer_size(reply) == before);
-    (void)before;
-}
-
 static void request_execute(struct machine *m, const struct machine_entry *entry,
                             struct buffer *reply)
 {
@@ -242,7 +246,7 @@ static void request_execute(struct machine *m, const struct machine_entry *entry
     case REQUEST_TRANSACTION:
         transaction_execute(m, entry->index, entry->time_us, true, entry->request, reply);
         break;
-    case REQUEST_TIME: time_execute(m, entry, reply); break;
+    case REQUEST_TIME: time_execute(m, entry->index, entry->time_us, reply); break;
     case REQUEST_VIEW:
     case REQUEST_MARK: break;
     default: malformed(reply); break;

@@ -340,6 +340,18 @@ static void test_watch(void **state)
     assert_string_equal(command(f, 0, 0, "now"), ":3\r\n");
 }
 
+/* What was watched became due, and nothing that the service hears of has happened since. */
+static void test_watched_is_due(void **state)
+{
+    struct fixture *f = *state;
+
+    command(f, 0, 0, "up");
+    while (machine_time_us(f->machine) <= 500)
+        execute(f, REQUEST_MARK, 0, 0);
+    transaction_pack(f, 1, "up", "up");
+    assert_string_equal(execute(f, REQUEST_TRANSACTION, 0, 0), "_\r\n");
+}
+
 /* A transaction that is cut short, at any byte, executes nothing at all. */
 static void test_transaction_cut(void **state)
 {
@@ -623,6 +635,7 @@ int main(void)
         STORY(test_checked),
         STORY(test_transaction),
         STORY(test_watch),
+        STORY(test_watched_is_due),
         STORY(test_transaction_cut),
         STORY(test_queries),
         STORY(test_other_kinds),
