@@ -143,7 +143,8 @@ const char *phase_name(uint8_t phase);
     X(202, exited, EXITED)       /* edge -> lfd: a process of ours is gone */                 \
     X(203, spawned, SPAWNED)     /* edge -> lfd: what a spawn came to */                      \
     X(204, command, COMMAND)     /* console -> rm */                                          \
-    X(205, cause, CAUSE)         /* edge -> lfd: why a server does not answer */
+    X(205, cause, CAUSE)         /* edge -> lfd: why a server does not answer */              \
+    X(206, link_part, LINK_PART) /* runtime -> core: a long message of `from` is coming in */
 
 #define HELLO_FIELDS(F)                                                  \
     F(u32, protocol)    /* PROTOCOL_VERSION */                           \
@@ -316,7 +317,8 @@ const char *phase_name(uint8_t phase);
     F(u32, pid)
 #define LINK_DOWN_FIELDS(F) \
     F(u64, incarnation)     \
-    F(u8, certain) /* 1: closed or reset by the other side */
+    F(u8, certain)                        /* 1: closed or reset by the other side */
+#define LINK_PART_FIELDS(F) F(u64, bytes) /* of it that are here */
 #define EXITED_FIELDS(F)                                     \
     F(node, server)                                          \
     F(u32, pid)                                              \

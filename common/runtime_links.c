@@ -339,23 +339,38 @@ static void receive_frame(struct peer *p, struct bytes payload)
     }
 }
 
-/* All whole frames of the input, in place. */
-static void receive_frames(struct peer *p)
+/* All whole frames of the input, in place. Whether there was one. */
+static bool receive_frames(struct peer *p)
 {
     struct bytes payload;
     struct error error;
+    bool any = false;
 
     while (p->state != PEER_CUT) {
         if (link_frame(&p->link, &payload, &error) != ERROR_NONE) {
             peer_blame(p, "%s", error.text);
-            return;
+            return any;
         }
         if (!payload.data)
-            return;
+            return any;
+        any = true;
         receive_frame(p, payload);
         if (p->state != PEER_CUT)
             link_frame_done(&p->link, payload);
     }
+    return any;
+}
+
+/* A long message takes a slow network longer than anybody's patience: who sends it is not silent.
+ */
+static void receive_part(struct peer *p)
+{
+    struct message message = { .type = MESSAGE_LINK_PART,
+                               .from = p->node,
+                               .link_part.bytes = buffer_size(&p->link.in) };
+
+    if (p->state == PEER_LINKED && message.link_part.bytes > 0)
+        runtime_receive(p->runtime, &message);
 }
 
 static void peer_read(struct peer *p)
@@ -363,6 +378,7 @@ static void peer_read(struct peer *p)
     enum link_status status = LINK_GOOD;
     size_t size, sum = 0;
     int number = 0;
+    bool any = false;
 
     while (status == LINK_GOOD && sum < LINK_READ_BYTES_MAX && p->state != PEER_CUT) {
         status = link_read(&p->link, &size);
@@ -371,8 +387,10 @@ static void peer_read(struct peer *p)
         /* Only now: a lease that is granted from before its message was sent ends too early. */
         runtime_refresh(p->runtime);
         if (size > 0)
-            receive_frames(p);
+            any |= receive_frames(p);
     }
+    if (sum > 0 && !any)
+        receive_part(p);
     if (p->state == PEER_CUT)
         return;
     if (status == LINK_CLOSED)

@@ -958,6 +958,25 @@ static void receive_link(struct replica *r, struct instant now, const struct mes
     }
 }
 
+/* Something long is coming in. Its sender is not silent, and when it is what we are fed, neither
+ * are we: it could not know otherwise that we are there. */
+static void receive_part(struct replica *r, struct instant now, node_id from)
+{
+    struct replica_peer *p;
+
+    if (!node_is_server(from) || node_index(from) >= r->options.server_count || !r->view.number ||
+        replica_fenced(r))
+        return;
+    p = peer_of(r, from);
+    if (instant_since_ms(now, p->heard) < beat_ms(r))
+        return;
+    p->heard = now;
+    if (r->role == ROLE_PRIMARY || from != feeder_of(r, r->options.self))
+        return;
+    peer_of(r, r->view.primary)->heard = now;
+    r->ack_owed = true;
+}
+
 static void receive_from_rm(struct replica *r, struct instant now, const struct message *message,
                             struct effects *out)
 {
@@ -1008,6 +1027,8 @@ void replica_receive(struct replica *r, struct instant now, const struct message
 {
     if (message->type == MESSAGE_LINK_UP || message->type == MESSAGE_LINK_DOWN)
         receive_link(r, now, message, out);
+    else if (message->type == MESSAGE_LINK_PART)
+        receive_part(r, now, message->from);
     else if (message->from == NODE_RM)
         receive_from_rm(r, now, message, out);
     else if (node_is_server(message->from))

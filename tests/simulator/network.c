@@ -10,6 +10,7 @@
 #define LOCAL_DELAY_US_MIN 5u /* within a host */
 #define LOCAL_DELAY_US_MAX 60u
 #define MILLISECOND_NS     UINT64_C(1000000)
+#define PART_NS            (10 * MILLISECOND_NS) /* between two looks at what has come so far */
 
 static void wire_arrive(void *subject, uint64_t side);
 static void dial(void *subject, uint64_t argument);
@@ -60,22 +61,25 @@ static bool end_alive(const struct connection *c, int side)
 static void wire_schedule(struct connection *c, int side)
 {
     const struct parcel *first = c->wire[side].parcels.first;
-    uint64_t wait = first->at_ns > c->sim->now_ns ? first->at_ns - c->sim->now_ns : 0;
+    uint64_t now = c->sim->now_ns;
+    uint64_t part = (first->from_ns > now ? first->from_ns : now) + PART_NS;
+    uint64_t at = first->type == PARCEL_MESSAGE && part < first->at_ns ? part : first->at_ns;
 
-    sim_after(c->sim, wait, wire_arrive, c, (uint64_t)side);
+    sim_after(c->sim, at > now ? at - now : 0, wire_arrive, c, (uint64_t)side);
 }
 
 static void wire_put(struct connection *c, int side, struct parcel *parcel)
 {
     struct wire *wire = &c->wire[side];
-    uint64_t at;
+    uint64_t busy = busy_ns(c, side, parcel->size), at;
 
     if (wire->busy_until_ns < c->sim->now_ns)
         wire->busy_until_ns = c->sim->now_ns;
-    wire->busy_until_ns += busy_ns(c, side, parcel->size);
+    wire->busy_until_ns += busy;
     at = wire->busy_until_ns + delay_ns(c, side);
     wire->last_ns = at > wire->last_ns ? at : wire->last_ns;
     parcel->at_ns = wire->last_ns;
+    parcel->from_ns = wire->last_ns - busy;
     parcel->connection = c;
     parcels_put(&wire->parcels, parcel);
     if (wire->parcels.count == 1 && !wire->stalled)
@@ -143,7 +147,12 @@ static void wire_arrive(void *subject, uint64_t argument)
         c->dying = true;
         return;
     }
-    parcel = parcels_take(&wire->parcels);
+    if (wire->parcels.first->at_ns > c->sim->now_ns) {
+        parcel = parcel_new(PARCEL_PART, NULL, 0);
+        parcel->connection = c;
+    } else {
+        parcel = parcels_take(&wire->parcels);
+    }
     if (wire->parcels.first)
         wire_schedule(c, side);
     if (end_alive(c, side) && !c->closed[side])
@@ -468,6 +477,13 @@ static void message_take(struct process *p, struct connection *c, const struct p
     process_deliver(p, &message);
 }
 
+static void part_take(struct process *p, struct connection *c)
+{
+    if (c->told[side_of(c, p)])
+        process_deliver(p, &(struct message){ .type = MESSAGE_LINK_PART,
+                                              .from = c->end[1 - side_of(c, p)]->node });
+}
+
 void network_take(struct process *p, const struct parcel *parcel)
 {
     struct connection *c = parcel->connection;
@@ -477,6 +493,7 @@ void network_take(struct process *p, const struct parcel *parcel)
     switch (parcel->type) {
     case PARCEL_HELLO: hello_take(p, c); break;
     case PARCEL_CLOSED: closed_take(p, c, parcel->certain); break;
+    case PARCEL_PART: part_take(p, c); break;
     default: message_take(p, c, parcel); break;
     }
 }

@@ -36,6 +36,7 @@ struct path {
 enum parcel_type {
     PARCEL_HELLO,
     PARCEL_MESSAGE, /* over a link */
+    PARCEL_PART,    /* some of one that takes long */
     PARCEL_CLOSED,  /* the link is gone */
     PARCEL_LOCAL,   /* of the process's own edge */
     PARCEL_REQUEST, /* of a client */
@@ -48,6 +49,7 @@ struct parcel {
     struct parcel *next;
     enum parcel_type type;
     uint64_t at_ns;
+    uint64_t from_ns; /* message: when its first bytes come */
     struct connection *connection;
     uint64_t ticket; /* request, forget */
     bool certain;    /* closed */

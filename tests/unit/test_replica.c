@@ -310,6 +310,27 @@ static void test_accuse(void **state)
     assert_false(said(f, "accuse"));
 }
 
+/* A long message takes longer to come than anybody's patience. Neither its sender is silent
+ * meanwhile, nor who is fed with it: it says so, though it has nothing new to acknowledge. */
+static void test_long_message(void **state)
+{
+    struct fixture *f = *state;
+
+    link_up(f, NODE_RM, 1);
+    link_up(f, s2, 22);
+    hear(f, NODE_RM, view(1, s2, 2, 3));
+    for (uint32_t ms = 0; ms < 1000; ms += LEASE_MS / 4) {
+        tick(f, LEASE_MS / 4);
+        assert_false(said(f, "accuse"));
+        hear(f, s2, (struct message){ .type = MESSAGE_LINK_PART, .link_part.bytes = ms });
+        tick(f, 1);
+        assert_true(said(f, "send s2: ack view=1 incarnation=11 index=0"));
+    }
+    for (int i = 0; i < 10; i++)
+        tick(f, 41);
+    assert_true(said(f, "accuse number=1 peer=s2"));
+}
+
 /* Whoever slept itself accuses nobody. */
 static void test_own_pause_is_forgiven(void **state)
 {
@@ -530,6 +551,7 @@ int main(void)
         STORY(test_young_server_reports_whole_lease),
         STORY(test_lease_wait),
         STORY(test_accuse),
+        STORY(test_long_message),
         STORY(test_own_pause_is_forgiven),
         STORY(test_diverged),
         STORY(test_forwarding_after_sync),

@@ -25,6 +25,7 @@ struct toy {
     char story[4096];
     uint64_t bulk_bytes; /* received in appends */
     uint64_t bulk_sum;
+    uint32_t parts; /* times that some of a message was there */
     uint32_t ups, downs, heartbeats;
     uint32_t certain; /* of the last link_down */
     bool end_wanted;
@@ -68,6 +69,8 @@ static void toy_receive(void *self, struct instant now, const struct message *m,
         toy->bulk_bytes += m->append.entries.size;
         for (size_t i = 0; i < m->append.entries.size; i++)
             toy->bulk_sum += m->append.entries.data[i];
+    } else if (m->type == MESSAGE_LINK_PART) {
+        toy->parts++;
     } else if (m->type == MESSAGE_EXITED) {
         effects_add(out, EFFECT_STORE)->data = bytes_string("exited");
     } else if (m->type == MESSAGE_SPAWNED) {
@@ -388,6 +391,7 @@ static void test_held_block(void **state)
     assert_int_equal(block->holders, 3);
     UNTIL(f, f->a.toy.bulk_bytes == 2 * (uint64_t)BULK_BYTES);
     assert_int_equal(f->a.toy.bulk_sum, 2 * sum);
+    assert_true(f->a.toy.parts > 0);
     UNTIL(f, block->holders == 1);
     block_release(block);
 }
