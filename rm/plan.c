@@ -412,6 +412,22 @@ static uint32_t lease_wait_ms(const struct view *v, struct instant now)
     return (uint32_t)(wait_ms < LEASE_MS_MAX ? wait_ms : LEASE_MS_MAX);
 }
 
+/* Where the stored views do not tell who acknowledged what, the next view may still come to
+ * nothing, and then they must: as if there had been a view, that of the leader's last entry, of
+ * those who hold what the leader holds. */
+static void make_base(const struct view *v, struct plan *plan)
+{
+    const struct message_report *leader = &v->election.latest[node_index(plan->view.primary)];
+
+    plan->base = plan->view;
+    plan->base.number = leader->journal_view;
+    plan->base.members = (struct members){ 0 };
+    for (uint32_t i = 0; i < v->options.server_count; i++)
+        if (in(present_set(v), i) && election_compare(&v->election.latest[i], leader) == 0)
+            members_put(&plan->base.members, NODE_SERVER(i), v->election.latest[i].incarnation);
+    plan->base.acks = (uint8_t)members_count(&plan->base.members);
+}
+
 bool plan_make(const struct view *v, struct instant now, struct plan *plan,
                char waits[VIEW_TEXT_SIZE])
 {
@@ -432,6 +448,8 @@ bool plan_make(const struct view *v, struct instant now, struct plan *plan,
     plan->view.lease_wait_ms = lease_wait_ms(v, now);
     if (plan_rule(v) == PLAN_ELECTION)
         plan->void_above = v->election.latest[node_index(leader)].journal_view;
+    else
+        make_base(v, plan);
     if (plan->view.acks)
         return true;
     (void)snprintf(

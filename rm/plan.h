@@ -20,6 +20,8 @@ struct plan {
     bool all_equal_empty;     /* nothing was ever written: the first view of a cluster */
     uint32_t kept;            /* to be left out, but no view can be without them */
     uint64_t void_above;      /* stored views above it were never active, and never will be */
+    struct message_view base; /* what the next one begins with, where no stored view tells; number
+                                 0: nothing, or they do */
 };
 
 enum plan_rule plan_rule(const struct view *v);

@@ -398,6 +398,8 @@ static void issue(struct view *v, struct instant now, const struct plan *plan, s
     assert(plan->view.number == v->number && v->number == v->number_max);
     assert(plan->view.acks >= 1 && plan->view.acks <= members_count(&plan->view.members));
     keep_history(saved, plan->void_above);
+    if (plan->base.number)
+        saved->views[saved->view_count++] = plan->base;
     assert(saved->view_count < SAVED_VIEWS_MAX);
     saved->views[saved->view_count++] = plan->view;
     saved_store(saved, out);

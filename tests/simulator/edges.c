@@ -284,8 +284,8 @@ static void store(struct process *rm, struct bytes data)
         return;
     }
     rm_stored(rm->rm, process_wall_us(rm));
-    for (uint32_t i = 0; i < saved.view_count; i++)
-        check_view_content(rm, &saved.views[i]);
+    if (saved_current(&saved))
+        check_view_content(rm, saved_current(&saved));
     /* What is stored of an old store (an order to stop, say) is as old as that. */
     current = saved_current(&saved);
     if (sim->store_bad && (!current || current->number <= sim->checks.stored_number) &&

@@ -194,7 +194,7 @@ static void test_next_life_does_not_count(void **state)
              "[view 2: s2 s3]\n"
              "view 2 sent: primary s3, members s3, acks 1, active, waits 200 ms for a lease\n"
              "1 member: s3; view 2, primary s3\n");
-    assert_int_equal(f->rm.saved.view_count, 1); /* nothing before it is asked for again */
+    assert_int_equal(f->rm.saved.view_count, 2); /* only what s3 holds is asked for again */
 }
 
 /* A member that was taken in for want of others and still waits for its state answers for what it
@@ -875,7 +875,41 @@ static void test_old_store(void **state)
              "[view 10: s1 s2 s3]\n"
              "view 10 sent: primary s2, members s1, s2, acks 2, active\n"
              "2 members: s1, s2; view 10, primary s2\n");
-    assert_int_equal(f->rm.saved.view_count, 1);
+    assert_int_equal(f->rm.saved.view_count, 2);
+}
+
+/* The store is lost, and the view made of all reports is left before anybody adopted it. Then it
+ * does not do that its members hold nothing of it: what it began with must be held, too. */
+static void test_view_without_store_comes_to_nothing(void **state)
+{
+    struct story *f = *state;
+
+    f->options.policy = (struct view_policy){ .acks = ACKS_COUNT, .acks_count = 2 };
+    f->options.server_count = f->options.host_count = 2;
+    begin(f, 0);
+    gfd_link(f, 0);
+    members_put(&f->members, S1, 11);
+    members_put(&f->members, S2, 21);
+    gfd_lists(f, 0);
+    links(f, 0, S1, 11);
+    states(f, 0, S1, 1, 1);
+    links(f, 0, S2, 21);
+    states(f, 0, S2, 1, 1);
+    reports(f, 1, S2, 1, 5);
+    reports(f, 1, S1, 1, 9); /* of which acks = 1 may have committed all */
+    assert_int_equal(saved_current(&f->rm.saved)->number, 2);
+    assert_int_equal(saved_current(&f->rm.saved)->primary, S1);
+    assert_int_equal(saved_current(&f->rm.saved)->members.set, 3);
+    forget(f);
+    gfd_deletes(f, 2, S1, true);
+    unlinks(f, 2, S1);
+    f->rm.saved.wanted.acks_count = 1;
+    reports(f, 3, S2, 1, 5);
+    tick(f, 5000);
+    assert_int_equal(saved_current(&f->rm.saved)->number, 2);
+    assert_non_null(strstr((const char *)buffer_head(&f->said),
+                           "view 1: every server that could hold acknowledged writes has lost its "
+                           "journal"));
 }
 
 /* Fenced by an old store before anybody could say that it is one: those that serve a later view do
@@ -1116,6 +1150,7 @@ int main(void)
         STORY(test_donations_in_turn),
         STORY(test_donor_for_member),
         STORY(test_nonsense),
+        STORY(test_view_without_store_comes_to_nothing),
         STORY(test_old_store_stands_back),
         STORY(test_lost_store_fences_nobody),
     };
