@@ -138,6 +138,7 @@ const char *phase_name(uint8_t phase);
     X(38, checkpoint_ack, CHECKPOINT_ACK)     /* receiver -> donor */                         \
     X(39, diverged, DIVERGED)    /* primary -> backup: your state is not mine: begin anew */  \
     X(40, progress, PROGRESS)    /* server -> rm; while it recovers: -> lfd -> gfd -> rm */   \
+    X(41, alive, ALIVE)          /* backup -> next in a chain: what comes to me is long */    \
     X(200, link_up, LINK_UP)     /* runtime -> core: `from` said its hello */                 \
     X(201, link_down, LINK_DOWN) /* runtime -> core: the link to `from` is lost */            \
     X(202, exited, EXITED)       /* edge -> lfd: a process of ours is gone */                 \
@@ -250,6 +251,7 @@ const char *phase_name(uint8_t phase);
 #define SYNC_FIELDS(F) \
     F(u64, view)       \
     F(u64, index)
+#define ALIVE_FIELDS(F) F(u64, view)
 #define DIVERGED_FIELDS(F) \
     F(u64, index)          \
     F(u64, digest) /* of the primary's state there */

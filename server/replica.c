@@ -959,10 +959,11 @@ static void receive_link(struct replica *r, struct instant now, const struct mes
 }
 
 /* Something long is coming in. Its sender is not silent, and when it is what we are fed, neither
- * are we: it could not know otherwise that we are there. */
-static void receive_part(struct replica *r, struct instant now, node_id from)
+ * are we: it could not know otherwise that we are there, nor could those behind us in a chain. */
+static void receive_part(struct replica *r, struct instant now, node_id from, struct effects *out)
 {
     struct replica_peer *p;
+    node_id next;
 
     if (!node_is_server(from) || node_index(from) >= r->options.server_count || !r->view.number ||
         replica_fenced(r))
@@ -975,6 +976,13 @@ static void receive_part(struct replica *r, struct instant now, node_id from)
         return;
     peer_of(r, r->view.primary)->heard = now;
     r->ack_owed = true;
+    if (r->view.propagation != PROPAGATION_CHAIN || r->role != ROLE_BACKUP)
+        return;
+    next = chain_next(r, r->options.self);
+    if (next != NODE_NONE)
+        effects_send(
+            out, next,
+            (struct message){ .type = MESSAGE_ALIVE, .alive = { .view = r->view.number } });
 }
 
 static void receive_from_rm(struct replica *r, struct instant now, const struct message *message,
@@ -1012,6 +1020,10 @@ static void receive_from_server(struct replica *r, struct instant now,
     case MESSAGE_APPEND: receive_append(r, now, message, out); break;
     case MESSAGE_ACK: receive_ack(r, now, message, out); break;
     case MESSAGE_SYNC: receive_sync(r, message); break;
+    case MESSAGE_ALIVE:
+        if (message->alive.view == r->view.number)
+            receive_part(r, now, message->from, out);
+        break;
     case MESSAGE_DIVERGED:
         if (message->from == r->view.primary)
             effects_add(out, EFFECT_END)->text =
@@ -1028,7 +1040,7 @@ void replica_receive(struct replica *r, struct instant now, const struct message
     if (message->type == MESSAGE_LINK_UP || message->type == MESSAGE_LINK_DOWN)
         receive_link(r, now, message, out);
     else if (message->type == MESSAGE_LINK_PART)
-        receive_part(r, now, message->from);
+        receive_part(r, now, message->from, out);
     else if (message->from == NODE_RM)
         receive_from_rm(r, now, message, out);
     else if (node_is_server(message->from))

@@ -174,6 +174,7 @@ void network_healed(struct sim *sim)
             if (!wire->parcels.first)
                 continue;
             wire->parcels.first->at_ns = sim->now_ns + sim_between(sim, 1, 200) * MILLISECOND_NS;
+            wire->parcels.first->from_ns = wire->parcels.first->at_ns;
             if (wire->last_ns < wire->parcels.first->at_ns)
                 wire->last_ns = wire->parcels.first->at_ns;
             wire_schedule(c, side);

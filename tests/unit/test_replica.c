@@ -530,6 +530,62 @@ static void test_chain_cannot_feed(void **state)
     assert_false(said(f, "feed s2"));
 }
 
+/* Whether somebody is accused while nothing comes for a while. */
+static bool accuses_in(struct fixture *f, uint32_t ms)
+{
+    bool accuses = false;
+
+    for (uint32_t i = 0; i < ms; i += 25) {
+        tick(f, 25); /* longer ones would be pauses of our own */
+        accuses |= said(f, "accuse");
+    }
+    return accuses;
+}
+
+/* Something long comes from the primary: it lives, and is told the same of us, and so is the next
+ * in the chain by us. Nobody is accused as long as that goes on. */
+static void test_long_message_in_chain(void **state)
+{
+    struct fixture *f = *state;
+    struct message m = view(9, s3, 3, 7);
+
+    link_up(f, NODE_RM, 1);
+    link_up(f, s2, 22);
+    link_up(f, s3, 33);
+    m.view.propagation = PROPAGATION_CHAIN;
+    hear(f, NODE_RM, m); /* s3, then s1, then s2 */
+    for (int i = 0; i < 10; i++) {
+        assert_false(accuses_in(f, 100));
+        hear(f, s3, (struct message){ .type = MESSAGE_LINK_PART });
+        assert_true(said(f, "send s2: alive view=9"));
+        tick(f, 0);
+        assert_true(said(f, "send s3: ack view=9 incarnation=11 index=0"));
+    }
+    assert_true(accuses_in(f, 500));
+}
+
+/* The word of one's feeder in the chain counts like that, for the view it is about. */
+static void test_alive(void **state)
+{
+    struct fixture *f = *state;
+    struct message m = view(9, s2, 3, 7);
+
+    link_up(f, NODE_RM, 1);
+    link_up(f, s2, 22);
+    link_up(f, s3, 33);
+    m.view.propagation = PROPAGATION_CHAIN;
+    hear(f, NODE_RM, m); /* s2, then s3, then s1 */
+    for (int i = 0; i < 10; i++) {
+        assert_false(accuses_in(f, 100));
+        hear(f, s3, (struct message){ .type = MESSAGE_ALIVE, .alive = { .view = 9 } });
+        assert_false(said(f, "alive"));
+    }
+    hear(f, s3, (struct message){ .type = MESSAGE_ALIVE, .alive = { .view = 9 } });
+    assert_false(accuses_in(f, 300));
+    hear(f, s3, (struct message){ .type = MESSAGE_ALIVE, .alive = { .view = 8 } });
+    assert_true(accuses_in(f, 200));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -554,6 +610,8 @@ int main(void)
         STORY(test_long_message),
         STORY(test_own_pause_is_forgiven),
         STORY(test_diverged),
+        STORY(test_long_message_in_chain),
+        STORY(test_alive),
         STORY(test_forwarding_after_sync),
         STORY(test_chain),
         STORY(test_told_to_begin_anew),

@@ -377,6 +377,28 @@ static void test_slow_links(void **state)
     over(sim);
 }
 
+/* A value that takes longer to arrive than anybody waits for a word: in no propagation is anyone
+ * taken for silent. */
+static void test_value_longer_than_patience(void **state)
+{
+    (void)state;
+    for (int chain = 0; chain < 2; chain++) {
+        struct sim_options options = busy(15);
+        struct sim *sim;
+        uint64_t view;
+
+        options.propagation = chain ? PROPAGATION_CHAIN : PROPAGATION_STAR;
+        options.bytes_per_ms = 2000; /* 524 ms, and 200 ms of patience */
+        options.value_bytes_max = 2u << 20;
+        options.bulk_bytes = 1u << 20;
+        sim = cluster(&options);
+        view = sim_view(sim);
+        sim_run(sim, 10000);
+        assert_int_equal(sim_view(sim), view);
+        over(sim);
+    }
+}
+
 /* Two sessions are remembered of four: those that were forgotten begin again, and nothing old that
  * is sent again is executed again. */
 static void test_sessions_forgotten(void **state)
@@ -577,6 +599,7 @@ int main(void)
         cmocka_unit_test(test_dies_in_first_view),
         cmocka_unit_test(test_operator),
         cmocka_unit_test(test_slow_links),
+        cmocka_unit_test(test_value_longer_than_patience),
         cmocka_unit_test(test_sessions_forgotten),
         cmocka_unit_test(test_expiry_over_failovers),
         cmocka_unit_test(test_half_open_and_operator),
