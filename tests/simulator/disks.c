@@ -400,6 +400,15 @@ static void tell(struct process *p, struct disk_job job)
     process_give(p, parcel_new(PARCEL_DISK, &job, sizeof job));
 }
 
+/* It was drawn when the others had what this one has. Their disks may have failed since. */
+static bool may_fail(struct process *p)
+{
+    if (p->sim->options.faults_ms == 0)
+        return true;
+    return p->sim->options.fsync == FSYNC_ALWAYS ? sim_can_spare(p->sim, p->node)
+                                                 : sim_can_lose(p->sim, p->node);
+}
+
 /* Without a sync before each acknowledgement, what was told may be gone with it. */
 static void fail(struct process *p, const char *what)
 {
@@ -470,7 +479,7 @@ static void group_done(struct process *p, const struct disk_job *job)
 {
     struct disk *d = p->disk;
 
-    if (d->fails_write || (d->fails_sync && always(p))) {
+    if ((d->fails_write || (d->fails_sync && always(p))) && may_fail(p)) {
         fail(p, d->fails_write ? "a write" : "a sync");
         return;
     }
@@ -498,7 +507,7 @@ static void sync_done(struct process *p)
 {
     struct disk *d = p->disk;
 
-    if (d->fails_sync) {
+    if (d->fails_sync && may_fail(p)) {
         fail(p, "a sync");
         return;
     }
@@ -563,7 +572,7 @@ static void checkpoint_job_done(struct process *p, struct disk_job *job)
 
     if (job->generation != d->generation)
         return;
-    if (d->fails_write) {
+    if (d->fails_write && may_fail(p)) {
         sim_trace(p->sim, p->node, "ends itself: a write of a checkpoint failed");
         process_end(p, 0, 1);
         return;
