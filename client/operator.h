@@ -21,6 +21,7 @@ int operator_down(const struct invocation *call);
 int operator_status(const struct invocation *call);
 int operator_events(const struct invocation *call);
 int operator_order(const struct invocation *call); /* switchover, start, stop, restart */
+int operator_set(const struct invocation *call);
 int operator_recover(const struct invocation *call);
 int operator_fault(const struct invocation *call);
 int operator_backup(const struct invocation *call);

@@ -30,6 +30,8 @@ static const struct verb verbs[] = {
     { "start", 1, 0, operator_order, "start SERVER", "also one that failed or was stopped" },
     { "stop", 1, 0, operator_order, "stop SERVER", "until it is started again" },
     { "restart", 1, 0, operator_order, "restart SERVER", "stop it and start it again" },
+    { "set", 2, 0, operator_set, "set style|acks VALUE",
+      "style active|passive, acks all|majority|N, without a restart" },
     { "recover", 0, ALLOW_LOSS, operator_recover, "recover --accept-loss",
       "go on although acknowledged writes are lost" },
     { "fault", 2, 0, operator_fault, "fault kill|stop|cont NAME",

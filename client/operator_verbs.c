@@ -116,6 +116,21 @@ int operator_order(const struct invocation *call)
     abort(); /* the table of verbs names these four only */
 }
 
+int operator_set(const struct invocation *call)
+{
+    static const char *const commands[][2] = { { "style", "STYLE" }, { "acks", "ACKS" } };
+    struct error error;
+
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
+        if (strcmp(call->words[0], commands[i][0]) == 0)
+            return ask(call, 2, (const char *const[]){ commands[i][1], call->words[1] });
+    }
+    error_set(&error, ERROR_USAGE,
+              "set: expected style or acks, got \"%s\"; what else the config says takes a restart",
+              call->words[0]);
+    return operator_failure(&error);
+}
+
 int operator_recover(const struct invocation *call)
 {
     struct error error;

@@ -336,9 +336,10 @@ const char *phase_name(uint8_t phase);
     F(node, server)     \
     F(u32, pid)         \
     F(text, cause) /* what its process is doing: "stopped", "disk wait" … */
-#define COMMAND_FIELDS(F)               \
-    F(u8, verb) /* enum command_verb */ \
-    F(node, server)                     \
+#define COMMAND_FIELDS(F)                         \
+    F(u8, verb) /* enum command_verb */           \
+    F(node, server)                               \
+    F(u32, count)     /* of COMMAND_ACKS_COUNT */ \
     F(u64, reference) /* of the caller, comes back in its answer */
 
 enum command_verb {
@@ -349,6 +350,9 @@ enum command_verb {
     COMMAND_RECOVER = 5, /* accept the loss of what cannot be found */
     COMMAND_STYLE_ACTIVE = 6,
     COMMAND_STYLE_PASSIVE = 7,
+    COMMAND_ACKS_ALL = 8,
+    COMMAND_ACKS_MAJORITY = 9,
+    COMMAND_ACKS_COUNT = 10,
 };
 
 /* What a u8 field may be, by its name, which means the same in every message. Others are
@@ -373,7 +377,7 @@ enum command_verb {
     R(up, 0, 1)                                         \
     R(stateless, 0, 1)                                  \
     R(whole, 0, 1)                                      \
-    R(verb, COMMAND_SWITCHOVER, COMMAND_STYLE_PASSIVE)
+    R(verb, COMMAND_SWITCHOVER, COMMAND_ACKS_COUNT)
 
 enum message_u8_range {
 #define R(name, min, max) MESSAGE_U8_MIN_##name = (min), MESSAGE_U8_MAX_##name = (max),

@@ -63,6 +63,13 @@ static const char *begin_stop(struct rm *rm, node_id server, struct effects *out
     return NULL;
 }
 
+static enum acks_policy acks_of(const struct message_command *m)
+{
+    if (m->verb == COMMAND_ACKS_ALL)
+        return ACKS_ALL;
+    return m->verb == COMMAND_ACKS_MAJORITY ? ACKS_MAJORITY : ACKS_COUNT;
+}
+
 /* NULL, or why it cannot be done. */
 static const char *begin(struct rm *rm, struct instant now, const struct message_command *m,
                          struct effects *out)
@@ -78,6 +85,9 @@ static const char *begin(struct rm *rm, struct instant now, const struct message
     case COMMAND_RECOVER: return view_recover(&rm->view);
     case COMMAND_STYLE_ACTIVE: view_style(&rm->view, STYLE_ACTIVE); return NULL;
     case COMMAND_STYLE_PASSIVE: view_style(&rm->view, STYLE_PASSIVE); return NULL;
+    case COMMAND_ACKS_ALL:
+    case COMMAND_ACKS_MAJORITY:
+    case COMMAND_ACKS_COUNT: return view_acks(&rm->view, acks_of(m), m->count, out);
     default: return "unknown command";
     }
 }
@@ -253,6 +263,25 @@ static enum progress style_progress(const struct rm *rm, const struct rm_command
     return PROGRESS_DONE;
 }
 
+static enum progress acks_progress(const struct rm *rm, const struct rm_command *c,
+                                   const char **text, struct effects *out)
+{
+    const struct message_view *current = current_of(rm);
+    const struct view_policy *wanted = &rm->saved.wanted;
+    uint32_t members = current ? members_count(&current->members) : 0;
+
+    if (wanted->acks != acks_of(&c->command) || wanted->acks_count != c->command.count) {
+        *text = "other acks were asked for after it";
+        return PROGRESS_REFUSED;
+    }
+    *text = "a view with these acks";
+    if (!current || current->acks != view_policy_acks(wanted, members) || !rm->view.active)
+        return PROGRESS_WAITS;
+    *text = effects_text(out, "view %llu has acks %u of %u members",
+                         (unsigned long long)current->number, current->acks, members);
+    return PROGRESS_DONE;
+}
+
 static enum progress progress_of(struct rm *rm, struct instant now, const struct rm_command *c,
                                  const char **text, struct effects *out)
 {
@@ -262,7 +291,9 @@ static enum progress progress_of(struct rm *rm, struct instant now, const struct
     case COMMAND_STOP: return stop_progress(rm, c, text, now, out);
     case COMMAND_RESTART: return restart_progress(rm, c, text, out);
     case COMMAND_RECOVER: return recover_progress(rm, c, text, out);
-    default: return style_progress(rm, c, text, out);
+    case COMMAND_STYLE_ACTIVE:
+    case COMMAND_STYLE_PASSIVE: return style_progress(rm, c, text, out);
+    default: return acks_progress(rm, c, text, out);
     }
 }
 

@@ -116,16 +116,22 @@ static bool server_argument(const struct call *call, node_id *server)
 }
 
 /* Hands the command to the core. The answer may come before this returns. */
-static void ask_core(const struct call *call, enum command_verb verb, node_id server)
+static void ask_core_with(const struct call *call, enum command_verb verb, node_id server,
+                          uint32_t count)
 {
     const struct console_options *o = &call->client->console->options;
     struct message message = { .type = MESSAGE_COMMAND, .from = NODE_OPERATOR };
 
-    message.command = (struct message_command){ .verb = (uint8_t)verb,
-                                                .server = server,
-                                                .reference = call->client->id };
+    message.command = (struct message_command){
+        .verb = (uint8_t)verb, .server = server, .count = count, .reference = call->client->id
+    };
     call->client->waiting = true;
     o->deliver(o->context, &message);
+}
+
+static void ask_core(const struct call *call, enum command_verb verb, node_id server)
+{
+    ask_core_with(call, verb, server, 0);
 }
 
 static void ask_about_server(const struct call *call, enum command_verb verb)
@@ -172,6 +178,21 @@ static void do_style(const struct call *call)
         ask_core(call, COMMAND_STYLE_PASSIVE, NODE_NONE);
     else
         wrong_arguments(call, "STYLE active|passive");
+}
+
+static void do_acks(const struct call *call)
+{
+    int64_t count;
+
+    if (call->argc == 2 && resp_is(call->argv[1], "all"))
+        ask_core(call, COMMAND_ACKS_ALL, NODE_NONE);
+    else if (call->argc == 2 && resp_is(call->argv[1], "majority"))
+        ask_core(call, COMMAND_ACKS_MAJORITY, NODE_NONE);
+    else if (call->argc == 2 && resp_integer(call->argv[1], &count) && count >= 1 &&
+             count <= (int64_t)call->client->console->options.config->server_count)
+        ask_core_with(call, COMMAND_ACKS_COUNT, NODE_NONE, (uint32_t)count);
+    else
+        wrong_arguments(call, "ACKS all|majority|N, at most the number of servers");
 }
 
 static void do_status(const struct call *call)
@@ -353,11 +374,12 @@ static const struct {
     const char *name;
     void (*perform)(const struct call *call);
 } commands[] = {
-    { "status", do_status },   { "events", do_events }, { "switchover", do_switchover },
-    { "start", do_start },     { "stop", do_stop },     { "restart", do_restart },
-    { "recover", do_recover }, { "style", do_style },   { "ping", do_ping },
-    { "hello", do_hello },     { "auth", do_auth },     { "client", do_client },
-    { "command", do_command }, { "info", do_info },     { "quit", do_quit },
+    { "status", do_status },   { "events", do_events },   { "switchover", do_switchover },
+    { "start", do_start },     { "stop", do_stop },       { "restart", do_restart },
+    { "recover", do_recover }, { "style", do_style },     { "acks", do_acks },
+    { "ping", do_ping },       { "hello", do_hello },     { "auth", do_auth },
+    { "client", do_client },   { "command", do_command }, { "info", do_info },
+    { "quit", do_quit },
 };
 
 static void perform(struct console_client *c)
@@ -371,7 +393,7 @@ static void perform(struct console_client *c)
         }
     resp_write_error(call.out,
                      "ERR unknown command '%.*s'; the console knows STATUS, EVENTS, SWITCHOVER, "
-                     "START, STOP, RESTART, RECOVER, STYLE, INFO, PING",
+                     "START, STOP, RESTART, RECOVER, STYLE, ACKS, INFO, PING",
                      (int)(call.argv[0].size < 64 ? call.argv[0].size : 64),
                      (const char *)call.argv[0].data);
 }

@@ -28,7 +28,7 @@ struct view_policy {
 
 struct saved {
     struct view_policy configured; /* what the config said when this was made */
-    struct view_policy wanted;     /* what is in force: the operator may have changed the style */
+    struct view_policy wanted; /* what is in force: the operator may have changed style or acks */
     uint32_t server_count;
     uint32_t stopped; /* set of the servers that the operator wants stopped */
     uint32_t view_count;

@@ -944,6 +944,25 @@ void view_style(struct view *v, enum style style)
     v->saved->wanted.style = style;
 }
 
+const char *view_acks(struct view *v, enum acks_policy acks, uint32_t count, struct effects *out)
+{
+    const struct message_view *current = current_of(v);
+    struct view_policy wanted = v->saved->wanted;
+
+    wanted.acks = acks;
+    wanted.acks_count = count;
+    if (acks == ACKS_COUNT && (count < 1 || count > v->options.server_count))
+        return effects_text(out, "acks must be all, majority or a number from 1 to %u",
+                            v->options.server_count);
+    if (current && !view_policy_acks(&wanted, members_count(&current->members)))
+        return effects_text(out, "view %llu has %u members: too few for acks = %u",
+                            (unsigned long long)current->number, members_count(&current->members),
+                            count);
+    v->saved->wanted = wanted;
+    saved_store(v->saved, out); /* there may be no other view for it */
+    return NULL;
+}
+
 const char *view_can_leave(const struct view *v, node_id server, struct effects *out)
 {
     const struct message_view *current = current_of(v);

@@ -108,6 +108,8 @@ void view_check(const struct view *v);
 const char *view_switchover(struct view *v, node_id target, struct effects *out);
 const char *view_recover(struct view *v);
 void view_style(struct view *v, enum style style);
+/* How many members must hold an entry. NULL, or why that cannot be. */
+const char *view_acks(struct view *v, enum acks_policy acks, uint32_t count, struct effects *out);
 /* Takes it back, as far as it has not been done. */
 void view_switchover_not(struct view *v);
 void view_recover_not(struct view *v);

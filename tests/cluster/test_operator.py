@@ -44,6 +44,21 @@ def test_stop_start_restart():
         assert_kept(load.finish())
 
 
+def test_set():
+    """set style and set acks: the view changes under load, without a restart or an error"""
+    with Cluster() as c:
+        lives = {s["name"]: s["incarnation"] for s in c.status()["servers"]}
+        load = Load(c, "--once")
+        for key, value, shown in (("acks", "majority", 2), ("acks", "1", 1), ("style", "passive", "passive"),
+                                  ("acks", "all", 3), ("style", "active", "active")):
+            c.operate("set", key, value)
+            assert c.status()["view"][key] == shown, (key, value, c.status()["view"])
+        assert_kept(load.finish())
+        assert "at most" in c.operate("set", "acks", "4", status=1)
+        assert "expected style or acks" in c.operate("set", "speed", "9", status=2)
+        assert lives == {s["name"]: s["incarnation"] for s in c.wait_whole()["servers"]}
+
+
 def test_refusals():
     """Verbs that make no sense are refused with a reason, and change nothing"""
     with Cluster() as c:

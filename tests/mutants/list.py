@@ -78,7 +78,7 @@ MUTANTS = [
            "r->role == ROLE_PRIMARY ||\n        r->verified_index < r->sync_index)",
            "r->role == ROLE_PRIMARY)"),
     mutant("join-without-state", "a joiner is taken in with its state", REPLICA,
-           "if (lacks_state(p) || !near || !r->serving ||",
+           "if (lacks_state(p) || executed_index < p->state_index || !near || !r->serving ||",
            "if (!near || !r->serving ||"),
     mutant("truncate-committed", "6: only what conflicts is cut, and nothing committed", REPLICA,
            "if (index < r->first_index || replica_view_at(r, index) == header.view)",

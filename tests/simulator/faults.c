@@ -245,9 +245,12 @@ static void harm_link(struct sim *sim, bool half)
 static void change_acks(struct sim *sim)
 {
     enum acks_policy acks = (enum acks_policy)sim_chance(sim, 3);
+    uint32_t count = acks == ACKS_COUNT ? 1 + (uint32_t)sim_chance(sim, sim->options.servers) : 0;
 
-    sim_acks(sim, acks,
-             acks == ACKS_COUNT ? 1 + (uint32_t)sim_chance(sim, sim->options.servers) : 0);
+    if (sim_chance(sim, 4) == 0)
+        sim_config_acks(sim, acks, count);
+    else
+        sim_acks(sim, acks, count);
 }
 
 /* A server comes back without anything. */

@@ -543,7 +543,7 @@ void sim_half_open(struct sim *sim, node_id a, node_id b)
     network_half_open(sim, a, b);
 }
 
-void sim_acks(struct sim *sim, enum acks_policy acks, uint32_t count)
+void sim_config_acks(struct sim *sim, enum acks_policy acks, uint32_t count)
 {
     static const char *const names[] = { "all", "majority", "count" };
 
@@ -559,17 +559,28 @@ void sim_break(struct sim *sim, node_id a, node_id b)
     network_break(sim, a, b);
 }
 
-void sim_command(struct sim *sim, enum command_verb verb, node_id server)
+static void command_give(struct sim *sim, struct message_command command)
 {
     struct process *rm = sim_process(sim, NODE_RM);
-    struct message message = { .type = MESSAGE_COMMAND,
-                               .from = NODE_OPERATOR,
-                               .command = { .verb = (uint8_t)verb, .server = server } };
+    struct message message = { .type = MESSAGE_COMMAND, .from = NODE_OPERATOR, .command = command };
 
     if (rm->state != PROCESS_RUNNING)
         return;
     message.command.reference = sim->events.order;
     process_give(rm, parcel_new(PARCEL_LOCAL, &message, sizeof message));
+}
+
+void sim_command(struct sim *sim, enum command_verb verb, node_id server)
+{
+    command_give(sim, (struct message_command){ .verb = (uint8_t)verb, .server = server });
+}
+
+void sim_acks(struct sim *sim, enum acks_policy acks, uint32_t count)
+{
+    static const enum command_verb verbs[] = { COMMAND_ACKS_ALL, COMMAND_ACKS_MAJORITY,
+                                               COMMAND_ACKS_COUNT };
+
+    command_give(sim, (struct message_command){ .verb = (uint8_t)verbs[acks], .count = count });
 }
 
 void sim_clients_stop(struct sim *sim)

@@ -129,8 +129,9 @@ void sim_isolate_host(struct sim *sim, uint32_t host); /* from all other hosts, 
 void sim_slow(struct sim *sim, node_id from, node_id to, uint32_t delay_us, uint32_t bytes_per_ms);
 void sim_heal(struct sim *sim);                            /* all cuts, all that is slow */
 void sim_half_open(struct sim *sim, node_id a, node_id b); /* a does not know the link any more */
-/* The operator changes acks in the config and starts the rm again. */
+/* The operator changes acks at runtime, or in the config and starts the rm again. */
 void sim_acks(struct sim *sim, enum acks_policy acks, uint32_t count);
+void sim_config_acks(struct sim *sim, enum acks_policy acks, uint32_t count);
 void sim_break(struct sim *sim, node_id a,
                node_id b); /* breaks the link; what is under way may be lost */
 void sim_command(struct sim *sim, enum command_verb verb, node_id server); /* of the operator */

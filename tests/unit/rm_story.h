@@ -312,6 +312,15 @@ static inline void accuses(struct story *f, uint64_t ms, node_id from, node_id p
                                       .cause = "no ack" } });
 }
 
+static inline void commands_count(struct story *f, uint64_t ms, enum command_verb verb,
+                                  uint32_t count, uint64_t reference)
+{
+    deliver(f, ms, NODE_OPERATOR,
+            (struct message){
+                .type = MESSAGE_COMMAND,
+                .command = { .verb = (uint8_t)verb, .count = count, .reference = reference } });
+}
+
 static inline void commands(struct story *f, uint64_t ms, enum command_verb verb, node_id server,
                             uint64_t reference)
 {

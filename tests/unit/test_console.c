@@ -175,18 +175,20 @@ static void test_wrong_commands(void **state)
 {
     struct fixture *f = *state;
 
-    send_text(f->fd, "FOO bar\r\nSTOP\r\nSTOP s9\r\nSTART lfd1\r\nRECOVER\r\nSTYLE loud\r\n"
-                     "EVENTS SINCE\r\nEVENTS COUNT -1\r\nPING\r\n");
+    send_text(f->fd,
+              "FOO bar\r\nSTOP\r\nSTOP s9\r\nSTART lfd1\r\nRECOVER\r\nSTYLE loud\r\nACKS 4\r\n"
+              "EVENTS SINCE\r\nEVENTS COUNT -1\r\nPING\r\n");
     expect(
         f,
         "-ERR unknown command 'FOO'; the console knows STATUS, EVENTS, SWITCHOVER, START, STOP, "
-        "RESTART, RECOVER, STYLE, INFO, PING\r\n"
+        "RESTART, RECOVER, STYLE, ACKS, INFO, PING\r\n"
         "-ERR expected one argument, the name of a server of cluster three\r\n"
         "-ERR expected one argument, the name of a server of cluster three\r\n"
         "-ERR expected one argument, the name of a server of cluster three\r\n"
         "-ERR wrong arguments: expected RECOVER ACCEPT-LOSS: writes that were acknowledged may be "
         "lost\r\n"
         "-ERR wrong arguments: expected STYLE active|passive\r\n"
+        "-ERR wrong arguments: expected ACKS all|majority|N, at most the number of servers\r\n"
         "-ERR wrong arguments: expected EVENTS [SINCE sequence] [COUNT n] [FOLLOW]\r\n"
         "-ERR wrong arguments: expected EVENTS [SINCE sequence] [COUNT n] [FOLLOW]\r\n"
         "+PONG\r\n");
@@ -271,10 +273,13 @@ static void test_answer_at_once(void **state)
     struct fixture *f = *state;
 
     f->answer_at_once = true;
-    send_text(f->fd, "START s1\r\nRESTART s2\r\nRECOVER ACCEPT-LOSS\r\nSTYLE passive\r\n");
-    expect(f, "+done at once\r\n+done at once\r\n+done at once\r\n+done at once\r\n");
-    assert_int_equal(f->asked_count, 4);
-    assert_int_equal(f->asked.verb, COMMAND_STYLE_PASSIVE);
+    send_text(f->fd, "START s1\r\nRESTART s2\r\nRECOVER ACCEPT-LOSS\r\nSTYLE passive\r\n"
+                     "ACKS majority\r\nACKS 2\r\n");
+    expect(f, "+done at once\r\n+done at once\r\n+done at once\r\n+done at once\r\n+done at "
+              "once\r\n+done at once\r\n");
+    assert_int_equal(f->asked_count, 6);
+    assert_int_equal(f->asked.verb, COMMAND_ACKS_COUNT);
+    assert_int_equal(f->asked.count, 2);
 }
 
 /* The client left before its answer came. */

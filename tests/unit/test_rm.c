@@ -360,6 +360,45 @@ static void test_style(void **state)
     assert_int_equal(f->rm.saved.wanted.style, STYLE_PASSIVE);
 }
 
+/* Acks are part of the view; what makes no other view is remembered all the same. */
+static void test_acks(void **state)
+{
+    struct story *f = *state;
+
+    serve_whole(f);
+    commands(f, 6000, COMMAND_ACKS_MAJORITY, NODE_NONE, 3);
+    all_report(f, 6001, 1, 9);
+    forget(f);
+    activates(f, 6002, S1, 2);
+    story(f, "view 2 active\n"
+             "answer 3 done: view 2 has acks 2 of 3 members\n");
+    assert_int_equal(saved_current(&f->rm.saved)->acks, 2);
+    commands_count(f, 6003, COMMAND_ACKS_COUNT, 2, 4);
+    assert_int_equal(saved_current(&f->rm.saved)->number, 2);
+    begin(f, 7000); /* the config still says all, and has not changed */
+    assert_int_equal(f->rm.saved.wanted.acks, ACKS_COUNT);
+    assert_int_equal(f->rm.saved.wanted.acks_count, 2);
+}
+
+/* Not more than there are members: then no view could be made. */
+static void test_acks_refusals(void **state)
+{
+    struct story *f = *state;
+
+    serve_whole(f);
+    forget(f);
+    commands_count(f, 6000, COMMAND_ACKS_COUNT, 0, 3);
+    story(f, "answer 3 refused: acks must be all, majority or a number from 1 to 3\n");
+    gfd_deletes(f, 6000, S3, true);
+    unlinks(f, 6000, S3);
+    all_report(f, 6001, 1, 9);
+    activates(f, 6001, S1, 2);
+    forget(f);
+    commands_count(f, 6002, COMMAND_ACKS_COUNT, 3, 5);
+    story(f, "answer 5 refused: view 2 has 2 members: too few for acks = 3\n");
+    assert_int_equal(f->rm.saved.wanted.acks, ACKS_ALL);
+}
+
 static void test_recover(void **state)
 {
     struct story *f = *state;
@@ -511,6 +550,8 @@ int main(void)
         STORY(test_restart),
         STORY(test_deadline),
         STORY(test_style),
+        STORY(test_acks),
+        STORY(test_acks_refusals),
         STORY(test_recover),
         STORY(test_superseded),
         STORY(test_too_many_commands),

@@ -469,7 +469,7 @@ static void test_half_open_and_operator(void **state)
     sim_half_open(sim, sim_primary(sim), backup);
     sim_run(sim, 1000);
     assert_true(sim_has_live_primary(sim));
-    sim_acks(sim, ACKS_MAJORITY, 0);
+    sim_config_acks(sim, ACKS_MAJORITY, 0);
     sim_run(sim, 1000);
     sim_command(sim, COMMAND_STOP, backup);
     sim_run(sim, 1000);
