@@ -216,6 +216,14 @@ static void commit_compare(struct process *p, uint64_t index, const struct commi
                  (unsigned long long)k->committed[index - 1].view);
 }
 
+/* What was lost on purpose may still be known to who has no part in what came after. */
+static bool knows_what_is_lost(const struct process *p, const struct server_status *s)
+{
+    uint64_t forgiven = p->sim->checks.forgiven_view;
+
+    return forgiven > 0 && (s->view <= forgiven || s->role == ROLE_JOINER || s->restoring);
+}
+
 static void check_committed(struct process *p, const struct server_status *s)
 {
     const struct journal *journal = server_journal(p->server);
@@ -223,6 +231,10 @@ static void check_committed(struct process *p, const struct server_status *s)
     uint64_t from = p->compared + 1;
     uint64_t to = s->commit_index < journal->last ? s->commit_index : journal->last;
 
+    if (knows_what_is_lost(p, s)) {
+        p->compared = 0;
+        return;
+    }
     if (s->commit_index < p->compared) /* it began anew, from a checkpoint */
         from = journal->first;
     if (from < journal->first)
@@ -421,6 +433,7 @@ void checks_forgive(struct sim *sim)
         memset(k->states, 0, k->state_capacity * sizeof *k->states);
     for (uint32_t i = 0; i < sim->options.servers; i++)
         sim_process(sim, NODE_SERVER(i))->compared = 0;
+    k->forgiven_view = sim_view(sim);
     history_forgive(&sim->history);
 }
 

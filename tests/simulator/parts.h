@@ -255,6 +255,7 @@ struct checks {
     uint64_t view_capacity;
     node_id *primaries;
     uint64_t stored_number; /* newest view the rm stored */
+    uint64_t forgiven_view; /* the last one when a loss was accepted; 0: none was */
 };
 
 struct memory {
