@@ -147,12 +147,15 @@ static void explain_lack(const struct view *v, const struct election_lack *lack,
                          char waits[VIEW_TEXT_SIZE])
 {
     const struct message_view *view = stored_view(v, lack->view);
-    uint32_t hopeful = lack->missing | lack->outranks, count = lack->count;
+    uint32_t absent = lack->missing | lack->outranks, hopeful = absent, count = lack->count;
     char names[ROSTER_NAMES_SIZE], number[16];
 
     for (uint32_t i = 0; i < SERVER_COUNT_MAX; i++)
         if (in(hopeful, i) && is_lost(v, view, i))
             hopeful &= ~(1u << i);
+    /* When all have reported, no more is asked for on account of those that were cut. */
+    if (hopeful == absent && lack->cut && count > (uint32_t)__builtin_popcount(absent))
+        count = (uint32_t)__builtin_popcount(absent);
     if ((uint32_t)__builtin_popcount(hopeful) < count && in(hopeful, node_index(view->primary))) {
         hopeful = 1u << node_index(view->primary); /* its word alone is enough */
         count = 1;

@@ -600,6 +600,34 @@ static void test_accusing_backup_leaves(void **state)
     assert_int_equal(saved_current(&f->rm.saved)->members.set, 3);
 }
 
+/* Nothing is given up before those have reported who may still do so: when all have, no more is
+ * asked for on account of the one that was cut. */
+static void test_cut_journal_among_those_to_come(void **state)
+{
+    struct story *f = *state;
+
+    f->options.persistent = true;
+    f->options.policy = (struct view_policy){ .acks = ACKS_COUNT, .acks_count = 1 };
+    serve(f, 5000);
+    for (uint32_t i = 0; i < 3; i++) {
+        gfd_deletes(f, 9000, NODE_SERVER(i), true);
+        unlinks(f, 9000, NODE_SERVER(i));
+    }
+    gfd_adds(f, 9001, S1, 12);
+    links(f, 9001, S1, 12);
+    gfd_adds(f, 9001, S2, 22);
+    links(f, 9001, S2, 22);
+    reports_cut(f, 9001, S1, 1, 50);
+    forget(f);
+    reports(f, 9002, S2, 1, 51);
+    tick(f, 9900);
+    story(f, "view 2 waits for a report of one more of: s3\n");
+    gfd_adds(f, 9901, S3, 32);
+    links(f, 9901, S3, 32);
+    reports(f, 9902, S3, 1, 50);
+    assert_int_equal(saved_current(&f->rm.saved)->primary, S2);
+}
+
 /* All backups cannot reach it: it is the primary that is cut off, whatever it says itself. */
 static void test_all_accuse_the_primary(void **state)
 {
@@ -1118,6 +1146,7 @@ int main(void)
         STORY(test_next_life_counts_from_disk),
         STORY(test_whole_cluster_from_disk),
         STORY(test_cut_journal),
+        STORY(test_cut_journal_among_those_to_come),
         STORY(test_views_never_active),
         STORY(test_without_state_nobody_leads),
         STORY(test_void_view_is_forgotten),
