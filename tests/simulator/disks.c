@@ -162,6 +162,11 @@ bool disk_cut(const struct process *p)
     return p->disk->life.cut || (p->disk->torn && p->disk->life.boot != p->sim->boot[p->host]);
 }
 
+bool disk_complete(const struct process *p)
+{
+    return p->disk->life.complete;
+}
+
 bool disk_remembers(const struct process *p, uint64_t incarnation)
 {
     return p->disk->life.complete || lives_has(&p->disk->life.lives, incarnation);

@@ -329,13 +329,25 @@ void edge_perform(struct process *p, const struct effect *effect)
     }
 }
 
+/* What the rm takes for lost no server can give it any more. */
+static void check_loss(struct process *rm)
+{
+    const struct saved *saved = &rm->rm->saved;
+
+    rm->sim->loss_waits++;
+    for (uint32_t i = 0; i < saved->view_count; i++)
+        if (faults_doom_view(rm->sim, &saved->views[i]))
+            return;
+    sim_fail(rm->sim, "the rm takes for lost what can be had");
+}
+
 void edge_noted(struct process *p, const struct effect *note)
 {
     if (note->level != NOTE_DEBUG || p->sim->options.trace_messages)
         sim_trace(p->sim, p->node, "%s", note->text);
     if (p->node == NODE_RM &&
         (strstr(note->text, "data would be lost") || strstr(note->text, "data may be lost")))
-        p->sim->loss_waits++;
+        check_loss(p);
 }
 
 struct exit_note {

@@ -87,14 +87,15 @@ bool sim_can_lose(struct sim *sim, node_id server)
     return faults_can_lose(sim, 1u << node_index(server), 0);
 }
 
-/* A disk gives it all back to the next life, unless there is damage that nobody knows of yet. */
+/* A disk gives it all back to the next life, unless there is damage that nobody knows of yet. A rm
+ * without its store does not know which lives matter: it asks for disks that lack nothing. */
 bool sim_can_spare(struct sim *sim, node_id server)
 {
     const struct process *p = sim_process(sim, server);
+    bool kept = sim->options.disk && p->incarnation > p->disk_lost &&
+                (sim->store_bad ? disk_complete(p) : disk_remembers(p, p->incarnation));
 
-    return (sim->options.disk && disk_remembers(p, p->incarnation) &&
-            p->incarnation > p->disk_lost) ||
-           sim_can_lose(sim, server);
+    return kept || sim_can_lose(sim, server);
 }
 
 static node_id any_server(struct sim *sim)

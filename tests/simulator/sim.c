@@ -684,10 +684,28 @@ static void fail_lacking(struct sim *sim, const char *what)
     sim_fail(sim, "%s: %s %s", what, node_name(node), lack ? lack : "is not at rest");
 }
 
+/* Whether the rm waits for what no server can give any more, and says so; not just for something.
+ */
+static bool waits_for_the_lost(struct sim *sim)
+{
+    const struct process *rm = sim_process(sim, NODE_RM);
+
+    if (sim->store_bad)
+        return true;
+    if (rm->state != PROCESS_RUNNING || sim_has_live_primary(sim) ||
+        !(strstr(rm->rm->view.waits, "data would be lost") ||
+          strstr(rm->rm->view.waits, "data may be lost")))
+        return false;
+    for (uint32_t i = 0; i < sim->saved.view_count; i++)
+        if (faults_doom_view(sim, &sim->saved.views[i]))
+            return true;
+    return false;
+}
+
 void sim_settle(struct sim *sim)
 {
     sim_run(sim, SETTLE_MS);
-    if (sim->excused && (sim->store_bad || (sim->loss_waits > 0 && !sim_has_live_primary(sim))))
+    if (sim->excused && waits_for_the_lost(sim))
         sim_accept_loss(sim);
     if (!stays_whole(sim))
         fail_lacking(sim, "not whole again in time");
