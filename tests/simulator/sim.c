@@ -18,7 +18,7 @@
            */
 #define START_AGAIN_MS 1000u
 #define STAYS_MS       1000u  /* that it must stay so */
-#define ANSWER_MS      20000u /* after that, to answer every request */
+#define ANSWER_MS      20000u /* after that, to answer every request; and to hold the same */
 #define QUIET_MS       3000u  /* of a run without faults */
 #define LOSS_WAIT_MS   3000u  /* how long it is watched waiting before the loss is accepted */
 
@@ -719,7 +719,7 @@ void sim_settle(struct sim *sim)
         history_linearizable(&sim->history);
     if (sim->history.fault[0])
         sim_fail(sim, "%s", sim->history.fault);
-    if (!sim_run_until(sim, checks_even, sim->options.lease_ms + 2000))
+    if (!sim_run_until(sim, checks_even, sim->options.lease_ms + ANSWER_MS))
         sim_fail(sim, "in the end some server has other entries than the others");
     if (!sim_is_whole(sim))
         fail_lacking(sim, "it does not stay whole, though nothing is wrong any more");
