@@ -297,15 +297,32 @@ static void store(struct process *rm, struct bytes data)
     checks_stored(sim);
 }
 
+/* The newest view of what an rm has stored; 0: none. */
+static uint64_t stored_view(struct sim *sim, struct bytes data)
+{
+    struct rm_options options = { 0 };
+    const struct message_view *current;
+    struct saved saved;
+    struct error error;
+
+    rm_options_set(&options, &sim->config);
+    saved_init(&saved, &options.policy, options.server_count);
+    if (data.size == 0 || saved_load(&saved, data, &error) != ERROR_NONE)
+        return 0;
+    current = saved_current(&saved);
+    return current ? current->number : 0;
+}
+
 /* Its store is as it was, or gone. What the cluster has agreed on is another matter: *sim->saved
  * stays. */
 void edge_store_replace(struct process *rm, bool lost)
 {
     buffer_clear(&rm->stored, SIZE_MAX);
     rm->stored_any = !lost;
-    rm->sim->store_bad = true;
     if (!lost)
         buffer_append(&rm->stored, buffer_head(&rm->store_before), buffer_size(&rm->store_before));
+    /* One from before an order to stop, say, may have the newest view all the same. */
+    rm->sim->store_bad = stored_view(rm->sim, buffer_bytes(&rm->stored)) < sim_view(rm->sim);
 }
 
 void edge_perform(struct process *p, const struct effect *effect)
