@@ -18,8 +18,9 @@
 #define SLICE_PARTS             5u         /* a checkpoint's share of a busy loop: one in so many */
 #define SLICE_PARTS_KEPT        10u        /* of one for the disk, for which nobody waits */
 #define TRANSFER_SILENCE_MS_MAX 5000u      /* a receiver that acknowledges nothing is given up */
-#define TRANSFER_PARTED_MS_MAX  2000u /* a sender may be away for so long; then another may begin \
-                                       */
+#define TRANSFER_PARTED_MS_MAX                                        \
+    2000u /* a sender may be away for so long; then another may begin \
+           */
 #define TRANSFER_ASIDE_BYTES_MAX (4ull << 30) /* of a checkpoint kept aside */
 
 struct transfer_out {

@@ -350,7 +350,7 @@ void disk_heal(struct process *process);                    /* no more troubles 
 uint64_t disk_index(const struct process *process);         /* what it has written goes to there */
 uint64_t disk_waiting_bytes(const struct process *process); /* handed over and not written */
 bool disk_cut(const struct process *process); /* the end of its journal may be missing */
-bool disk_complete(const struct process *p); /* lacks nothing that any life acknowledged */
+bool disk_complete(const struct process *p);  /* lacks nothing that any life acknowledged */
 /* Whether its next life can speak for that one. */
 bool disk_remembers(const struct process *process, uint64_t incarnation);
 bool disk_power_matters(const struct process *process); /* not all it acknowledged is synced */

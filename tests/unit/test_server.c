@@ -342,9 +342,9 @@ static void test_clock_set_back(void **state)
     server_wall(f->server, start);
     f->server->entry_time_us = start + 3600000000;
     for (uint32_t s = 1; s <= 16; s++)
-        server_wall(f->server, start + s * 1000000);
+        server_wall(f->server, start + s * UINT64_C(1000000));
     at = f->server->wall_us;
-    assert_int_equal(at, start + 3600000000 + 15 * 1000000);
+    assert_int_equal(at, start + 3600000000 + 15 * UINT64_C(1000000));
     server_wall(f->server, start - 7200000000);
     assert_int_equal(f->server->wall_us, at);
     server_wall(f->server, start - 7200000000 + 1600);
