@@ -61,6 +61,8 @@ static void answer_heartbeat(struct process *p, struct instant now, const struct
 static void process_receive(struct process *p, struct instant now, const struct message *message,
                             struct effects *out)
 {
+    if (message->type == MESSAGE_LINK_UP && message->from == NODE_LFD(p->own->host))
+        p->told = (struct instant){ 0 }; /* what was said before went nowhere */
     if (message->type == MESSAGE_HEARTBEAT)
         answer_heartbeat(p, now, message, out);
     else if (is_ready(p))
