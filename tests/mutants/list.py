@@ -94,10 +94,6 @@ MUTANTS = [
            "            complete_text(s, request, OUTCOME_NOT_EXECUTED,",
            "if (request->state != PENDING_READING)\n"
            "            complete_text(s, request, OUTCOME_NOT_EXECUTED,"),
-    mutant("pending-without-end", "every queue has a limit", REQUESTS,
-           "if (s->pending.count && s->pending.bytes + request->request.size >"
-           " s->options.pending_bytes_max)",
-           "if (s->pending.count > UINT32_MAX - 1u)"),
     mutant("apply-late-round", "a state never goes back", "server/server_checkpoints.c",
            "(s->replica.role == ROLE_PRIMARY || t->begin.index <= s->replica.executed_index);",
            "s->replica.executed_index == UINT64_MAX;",
