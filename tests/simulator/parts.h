@@ -253,7 +253,6 @@ struct checks {
     uint64_t state_capacity;
     struct message_view *views; /* every view seen, by its number; number 0: not seen */
     uint64_t view_capacity;
-    node_id *primaries;
     uint64_t stored_number; /* newest view the rm stored */
     uint64_t forgiven_view; /* the last one when a loss was accepted; 0: none was */
 };
