@@ -22,7 +22,7 @@ FEED = "server/replica_feed.c"
 FOLLOW = "server/replica_follow.c"
 SERVER_VIEWS = "server/replica_views.c"
 REQUESTS = "server/server_requests.c"
-VIEW = "rm/view.c"
+CHANGE = "rm/view_change.c"
 ELECTION = "rm/election.c"
 
 MUTANTS = [
@@ -123,20 +123,20 @@ MUTANTS = [
            "if (!e->persistent || !(view->members.set >> node_index(server) & 1u))\n"
            "        return false;",
            "if (view->members.set >> node_index(server) & 1u)\n        return true;"),
-    mutant("reuse-number", "1: view numbers are never reused", VIEW,
+    mutant("reuse-number", "1: view numbers are never reused", CHANGE,
            "largest(v->number_max, v->roster->promised_max, v->roster->view_max) + 1;",
            "largest(v->number_max, 0, 0) + (v->number_max == 0);"),
-    mutant("send-before-store", "1: a view is stored before it is sent", VIEW,
+    mutant("send-before-store", "1: a view is stored before it is sent", CHANGE,
            "    saved_store(saved, out);\n"
            "    effects_note(out, \"view %llu stored\", (unsigned long long)plan->view.number);\n"
            "    for (uint32_t i = 0; i < v->options.server_count; i++)\n"
            "        if (v->roster->server[i].linked)\n"
-           "            send_view(v, i, out);",
+           "            change_send_view(v, i, out);",
            "    for (uint32_t i = 0; i < v->options.server_count; i++)\n"
            "        if (v->roster->server[i].linked)\n"
-           "            send_view(v, i, out);\n"
+           "            change_send_view(v, i, out);\n"
            "    saved_store(saved, out);"),
-    mutant("forget-inactive-views", "4: views that may have committed are asked for", VIEW,
+    mutant("forget-inactive-views", "4: views that may have committed are asked for", CHANGE,
            "    keep_history(saved, plan->void_above);\n",
            "    keep_history(saved, plan->void_above);\n    saved->view_count = 0;\n"),
     mutant("host-certainly-dead", "a silent host's death is uncertain: leases are waited for",
