@@ -28,7 +28,7 @@ struct remains {
     struct remains *next;
 };
 
-enum restore_phase { RESTORE_NONE, RESTORE_OPEN, RESTORE_WHOLE };
+enum restore_phase { RESTORE_NONE, RESTORE_BEGUN, RESTORE_OPEN, RESTORE_WHOLE };
 
 struct machine {
     const struct service *service;
@@ -459,7 +459,7 @@ void machine_restore_begin(struct machine *m, bool full)
     if (full)
         machine_empty(m);
     sessions_restore_begin(m->sessions, m->index);
-    m->restore = RESTORE_OPEN;
+    m->restore = RESTORE_BEGUN;
 }
 
 static bool restore_abandon(struct machine *m)
@@ -478,6 +478,8 @@ bool machine_restore_slice(struct machine *m, struct bytes slice)
     if (m->restore == RESTORE_NONE)
         return false;
     (void)machine_release(m, (uint32_t)(slice.size / RESTORED_PER_RELEASE) + 1);
+    if (m->restore == RESTORE_BEGUN)
+        m->restore = RESTORE_OPEN;
     if (slice.size > 1 && m->restore == RESTORE_OPEN)
         switch (slice.data[0]) {
         case SLICE_SERVICE: good = m->service->restore_slice(m->state, content); break;
@@ -494,7 +496,7 @@ bool machine_restore_slice(struct machine *m, struct bytes slice)
 bool machine_restore_end(struct machine *m, uint64_t index, uint64_t time_us, uint64_t digest)
 {
     /* The state after entry 0 is empty, and takes no slices. */
-    bool whole = m->restore == RESTORE_WHOLE || (m->restore == RESTORE_OPEN && index == 0);
+    bool whole = m->restore == (index == 0 ? RESTORE_BEGUN : RESTORE_WHOLE);
 
     if (m->restore == RESTORE_NONE)
         return false;

@@ -419,6 +419,23 @@ static void test_silent_kinds_in_a_session(void **state)
     assert_string_equal(command(f, 7, 1, "up"), ":1001\r\n");
 }
 
+/* All slices of the fixture's machine go into a copy, which is yet to say whether it takes them. */
+static void restore_all(struct fixture *f, struct machine *copy)
+{
+    struct buffer slice = { 0 };
+    bool full, more = true;
+
+    machine_checkpoint_begin(f->machine, 0, &full);
+    machine_restore_begin(copy, true);
+    while (more) {
+        buffer_clear(&slice, SIZE_MAX);
+        more = machine_checkpoint_slice(f->machine, 1, &slice);
+        assert_true(machine_restore_slice(copy, buffer_bytes(&slice)));
+    }
+    machine_checkpoint_end(f->machine);
+    buffer_free(&slice);
+}
+
 /* Reads all slices of the fixture's machine into a copy and ends both; true when the copy takes it.
  */
 static bool follow(struct fixture *f, struct machine *copy, uint64_t base, uint64_t digest_off)
@@ -493,6 +510,26 @@ static void test_empty_checkpoint(void **state)
     assert_int_equal(machine_index(f->machine), 0);
     assert_string_equal(command(f, 7, 1, "up"), ":1\r\n");
     machine_free(empty);
+}
+
+/* Whoever sends more of it than nothing does not know what it sends. */
+static void test_full_checkpoint_of_nothing(void **state)
+{
+    struct fixture *f = *state;
+    struct machine *copy = machine_new(&toy_service);
+    struct machine *empty = machine_new(&toy_service);
+    uint64_t digest;
+
+    command(f, 0, 0, "up");
+    digest = machine_digest(f->machine);
+    assert_int_not_equal(digest, machine_digest(empty));
+    restore_all(f, copy);
+    assert_false(machine_restore_end(copy, 0, 0, digest));
+    assert_int_equal(machine_digest(copy), machine_digest(empty));
+    restore_all(f, copy);
+    assert_true(machine_restore_end(copy, 1, 10, digest));
+    machine_free(empty);
+    machine_free(copy);
 }
 
 /* A copy that did not come to the right digest is not used: it is empty again. */
@@ -643,6 +680,7 @@ int main(void)
         STORY(test_changes_unknown),
         STORY(test_wrong_checkpoint),
         STORY(test_empty_checkpoint),
+        STORY(test_full_checkpoint_of_nothing),
         STORY(test_silent_kinds_in_a_session),
         STORY(test_released_in_steps),
         STORY(test_released_by_slices),
