@@ -53,7 +53,7 @@ all: deps
 	@$(MAKE) --no-print-directory $(JOBS) binaries
 
 .PHONY: binaries fuzz-targets fuzz-seeds
-binaries: $(BINARIES) $(UNIT_TESTS) $(FUZZ_TARGETS) $(EXAMPLES)
+binaries: $(BINARIES) $(UNIT_TESTS) $(FUZZ_TARGETS) $(BUILD)/tests/fuzz/seeds $(EXAMPLES)
 
 fuzz-targets: $(FUZZ_TARGETS)
 fuzz-seeds: $(BUILD)/tests/fuzz/seeds
@@ -157,11 +157,13 @@ unit sim corpus cluster: deps-test
 	@$(MAKE) --no-print-directory $(JOBS) binaries $(BUILD)/tests/cluster/hiredis_client
 	@BUILD=$(BUILD) tests/run $@
 
-# Each target of tests/fuzz for SECONDS; what it finds is kept in build-fuzz/fuzz.
+# Each target of tests/fuzz for SECONDS; what it finds is kept in build-fuzz/fuzz. Tables that are
+# there from the start are small: else an input costs what it takes to make and to free them.
 SECONDS ?= 60
 fuzz: deps-fuzz
 	@$(MAKE) --no-print-directory $(JOBS) CC=clang BUILD=build-fuzz SANITIZE=1 FUZZER=1 \
-	    CFLAGS='-O1 -g -fsanitize=fuzzer-no-link' fuzz-targets
+	    CFLAGS='-O1 -g -fsanitize=fuzzer-no-link' \
+	    CPPFLAGS='-DSESSION_COUNT_MAX=256u -DKV_GROUPS=262144u -DSTREAM_COUNT=256u' fuzz-targets
 	@BUILD=build-fuzz tests/fuzz/run $(SECONDS) $(TARGETS)
 
 # What the tests reach, of lines and branches. PARTS as for tests/run.

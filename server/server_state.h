@@ -11,7 +11,9 @@
 #include "server/server.h"
 #include "server/transfer.h"
 
+#ifndef STREAM_COUNT
 #define STREAM_COUNT 65536u /* places for streams; two in one place only wait for one another */
+#endif
 
 /* Tokens of reads at the primary, in the order in which they are to be answered. */
 struct read_queue {

@@ -17,7 +17,9 @@
 #include "common/buffer.h"
 #include "common/bytes.h"
 
-#define SESSION_COUNT_MAX       65536u      /* sessions remembered */
+#ifndef SESSION_COUNT_MAX
+#define SESSION_COUNT_MAX 65536u /* sessions remembered; a power of two */
+#endif
 #define SESSION_REPLY_BYTES_MAX (64u << 20) /* bytes of all remembered replies */
 #define SESSION_REPLY_MAX                                                   \
     (1u << 20) /* bytes of one; of a longer one only its loss is remembered \

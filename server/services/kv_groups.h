@@ -10,8 +10,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define KV_GROUPS       (1u << 24)
-#define KV_GROUP_POINTS 256u /* points in a group: 2^32 / KV_GROUPS */
+#ifndef KV_GROUPS
+#define KV_GROUPS (1u << 24) /* a power of two */
+#endif
+#define KV_GROUP_POINTS ((uint32_t)((1ull << 32) / KV_GROUPS)) /* points in a group */
 
 struct kv_groups {
     uint64_t bits[KV_GROUPS / 64];
