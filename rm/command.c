@@ -169,7 +169,7 @@ static enum progress leaving_progress(struct rm *rm, const struct rm_command *c,
     const struct message_view *current = current_of(rm);
     uint32_t i = node_index(c->command.server);
 
-    if (rm->view.kept >> i & 1u) {
+    if (in_set(rm->view.kept, i)) {
         *text = current && current->primary == c->command.server
                     ? "no other server may lead without it: it holds entries that the others lack"
                     : "without it there would be too few members for acks";
@@ -177,7 +177,7 @@ static enum progress leaving_progress(struct rm *rm, const struct rm_command *c,
     }
     if (!c->incarnation || rm->roster.server[i].listed != c->incarnation)
         return PROGRESS_DONE;
-    *text = current && (current->members.set >> i & 1u) ? "the view without it" : "its end";
+    *text = current && in_set(current->members.set, i) ? "the view without it" : "its end";
     return PROGRESS_WAITS;
 }
 

@@ -5,11 +5,6 @@
 
 #define LEASE_MS_MAX 10000u /* as in the config */
 
-static bool in(uint32_t set, uint32_t i)
-{
-    return set >> i & 1u;
-}
-
 bool plan_store_outdated(const struct view *v)
 {
     const struct message_view *current = saved_current(v->saved);
@@ -36,7 +31,7 @@ static uint32_t excluded(const struct view *v, struct instant now)
     uint32_t set = (v->leaving | v->saved->stopped) & ~v->kept;
 
     for (uint32_t i = 0; i < v->options.server_count; i++)
-        if (in(v->accused, i) && is_paused(v, now, i))
+        if (in_set(v->accused, i) && is_paused(v, now, i))
             set |= 1u << i;
     return set;
 }
@@ -48,14 +43,14 @@ bool plan_joiner_ready(const struct view *v, struct instant now, node_id server)
 
     return current && v->caught_up[i] && v->roster->server[i].listed == v->caught_up[i] &&
            roster_alive(v->roster, server, v->caught_up[i]) &&
-           !in(v->saved->stopped | v->leaving, i) && !is_paused(v, now, i) &&
-           !in(current->members.set, i);
+           !in_set(v->saved->stopped | v->leaving, i) && !is_paused(v, now, i) &&
+           !in_set(current->members.set, i);
 }
 
 /* Its present life has reported, and can be part of a view. */
 static bool is_present(const struct view *v, uint32_t i)
 {
-    return in(v->election.reports, i) &&
+    return in_set(v->election.reports, i) &&
            roster_alive(v->roster, NODE_SERVER(i), v->election.latest[i].incarnation);
 }
 
@@ -81,7 +76,7 @@ static node_id highest_of(const struct view *v, uint32_t set)
     for (uint32_t i = 0; i < v->options.server_count; i++) {
         int order = 1;
 
-        if (!in(set, i))
+        if (!in_set(set, i))
             continue;
         if (best != NODE_NONE)
             order = election_compare(&v->election.latest[i], &v->election.latest[node_index(best)]);
@@ -127,36 +122,28 @@ static bool is_lost(const struct view *v, const struct message_view *view, uint3
     node_id server = NODE_SERVER(i);
 
     if (v->options.persistent)
-        return in(v->election.reports, i) && !election_counts_latest(&v->election, server, view);
+        return in_set(v->election.reports, i) &&
+               !election_counts_latest(&v->election, server, view);
     return roster_certainly_dead(v->roster, server, view->members.incarnation[i]);
-}
-
-/* The view must be stored: a lack is always one of a stored view. */
-static const struct message_view *stored_view(const struct view *v, uint64_t number)
-{
-    uint32_t n = 0;
-
-    while (n < v->saved->view_count && v->saved->views[n].number != number)
-        n++;
-    assert(n < v->saved->view_count);
-    return &v->saved->views[n];
 }
 
 /* Says in words why nobody may lead yet. */
 static void explain_lack(const struct view *v, const struct election_lack *lack,
                          char waits[VIEW_TEXT_SIZE])
 {
-    const struct message_view *view = stored_view(v, lack->view);
+    const struct message_view *view = saved_view(v->saved, lack->view);
     uint32_t absent = lack->missing | lack->outranks, hopeful = absent, count = lack->count;
     char names[ROSTER_NAMES_SIZE], number[16];
 
+    assert(view); /* a lack is always one of a stored view */
     for (uint32_t i = 0; i < SERVER_COUNT_MAX; i++)
-        if (in(hopeful, i) && is_lost(v, view, i))
+        if (in_set(hopeful, i) && is_lost(v, view, i))
             hopeful &= ~(1u << i);
     /* When all have reported, no more is asked for on account of those that were cut. */
     if (hopeful == absent && lack->cut && count > (uint32_t)__builtin_popcount(absent))
         count = (uint32_t)__builtin_popcount(absent);
-    if ((uint32_t)__builtin_popcount(hopeful) < count && in(hopeful, node_index(view->primary))) {
+    if ((uint32_t)__builtin_popcount(hopeful) < count &&
+        in_set(hopeful, node_index(view->primary))) {
         hopeful = 1u << node_index(view->primary); /* its word alone is enough */
         count = 1;
     }
@@ -191,7 +178,7 @@ static void explain_nobody(const struct view *v, char waits[VIEW_TEXT_SIZE])
 
     lack.count = members_count(&current->members) - current->acks + 1u;
     for (uint32_t i = 0; i < SERVER_COUNT_MAX; i++) {
-        if (!in(current->members.set, i))
+        if (!in_set(current->members.set, i))
             continue;
         if (!election_counts(&v->election, NODE_SERVER(i), current))
             lack.missing |= 1u << i;
@@ -209,7 +196,7 @@ static node_id elect(const struct view *v, struct instant now, struct plan *plan
     node_id leader = highest_of(v, wanted);
     struct election_lack lack = { 0 };
 
-    if (v->target != NODE_NONE && in(wanted, node_index(v->target)) &&
+    if (v->target != NODE_NONE && in_set(wanted, node_index(v->target)) &&
         election_permits(&v->election, v->saved, v->target, NULL))
         return v->target;
     if (leader != NODE_NONE && election_permits(&v->election, v->saved, leader, &lack))
@@ -246,7 +233,7 @@ static node_id elect_of_all(const struct view *v, struct plan *plan, char waits[
 
     plan->all_equal_empty = true;
     for (uint32_t i = 0; i < v->options.server_count; i++) {
-        if (!in(present, i))
+        if (!in_set(present, i))
             continue;
         if (v->election.latest[i].last_index || v->election.latest[i].journal_view)
             plan->all_equal_empty = false;
@@ -297,7 +284,7 @@ static bool belongs(const struct view *v, struct instant now, const struct plan 
                v->election.latest[i].journal_view == v->election.latest[first].journal_view;
     case PLAN_ELECTION: break;
     }
-    if (in(excluded(v, now), i))
+    if (in_set(excluded(v, now), i))
         return false;
     if (was_member(v, i))
         return true;
@@ -332,8 +319,8 @@ static void take_more_members(const struct view *v, struct instant now, struct p
 
         if (view_policy_acks(&v->saved->wanted, members_count(m)))
             return;
-        if (!is_present(v, i) || in(m->set | v->saved->stopped, i) || is_paused(v, now, i) ||
-            (n < count && in(excluded(v, now), i)))
+        if (!is_present(v, i) || in_set(m->set | v->saved->stopped, i) || is_paused(v, now, i) ||
+            (n < count && in_set(excluded(v, now), i)))
             continue;
         members_put(m, NODE_SERVER(i), v->election.latest[i].incarnation);
         plan->kept |= v->leaving & 1u << i;
@@ -350,7 +337,7 @@ static void choose_propagation(const struct view *v, struct plan *plan)
 
     plan->view.propagation = (uint8_t)policy->propagation;
     for (uint32_t i = 0; i < v->options.server_count; i++)
-        if (in(plan->view.members.set, i) && v->election.latest[i].journal_view < oldest &&
+        if (in_set(plan->view.members.set, i) && v->election.latest[i].journal_view < oldest &&
             !plan->all_equal_empty)
             plan->view.propagation = PROPAGATION_STAR;
 }
@@ -362,7 +349,7 @@ bool plan_all_adopted(const struct view *v)
     for (uint32_t i = 0; i < v->options.server_count; i++) {
         const struct roster_server *s = &v->roster->server[i];
 
-        if (in(current->members.set, i) &&
+        if (in_set(current->members.set, i) &&
             (!s->state_known || s->state.incarnation != current->members.incarnation[i] ||
              s->state.journal_view != current->number))
             return false;
@@ -382,8 +369,8 @@ static bool old_primary_may_live(const struct view *v)
         uint32_t i = node_index(view->primary);
         uint64_t incarnation = view->members.incarnation[i];
         bool fenced =
-            in(v->election.reports, i) && (v->election.report[i].incarnation == incarnation ||
-                                           v->election.latest[i].incarnation == incarnation);
+            in_set(v->election.reports, i) && (v->election.report[i].incarnation == incarnation ||
+                                               v->election.latest[i].incarnation == incarnation);
 
         if (!fenced && !roster_certainly_dead(v->roster, view->primary, incarnation))
             return true;
@@ -405,7 +392,7 @@ static uint32_t lease_wait_ms(const struct view *v, struct instant now)
     if (plan_rule(v) == PLAN_ACCEPT_LOSS)
         wait_ms = v->options.lease_ms; /* who granted what is not known */
     for (uint32_t i = 0; i < v->options.server_count; i++)
-        if (in(v->election.reports, i)) {
+        if (in_set(v->election.reports, i)) {
             wait_ms = larger(wait_ms, v->election.report[i].lease_left_ms);
             wait_ms = larger(wait_ms, v->election.latest[i].lease_left_ms);
         }
@@ -426,7 +413,7 @@ static void make_base(const struct view *v, struct plan *plan)
     plan->base.number = leader->journal_view;
     plan->base.members = (struct members){ 0 };
     for (uint32_t i = 0; i < v->options.server_count; i++)
-        if (in(present_set(v), i) && election_compare(&v->election.latest[i], leader) == 0)
+        if (in_set(present_set(v), i) && election_compare(&v->election.latest[i], leader) == 0)
             members_put(&plan->base.members, NODE_SERVER(i), v->election.latest[i].incarnation);
     plan->base.acks = (uint8_t)members_count(&plan->base.members);
 }

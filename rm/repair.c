@@ -3,11 +3,6 @@
 #include <assert.h>
 #include <stdio.h>
 
-static bool in(uint32_t set, uint32_t i)
-{
-    return set >> i & 1u;
-}
-
 const char *repair_state_name(enum repair_state state)
 {
     switch (state) {
@@ -163,7 +158,7 @@ static void stop_if_due(struct repair *r, uint32_t i, struct instant now, struct
     struct repair_server *s = &r->server[i];
     bool wanted = s->state == REPAIR_STOPPED || s->expected;
 
-    if (!wanted || !r->roster->server[i].listed || !in(r->may_stop, i) || !is_reachable(r, i) ||
+    if (!wanted || !r->roster->server[i].listed || !in_set(r->may_stop, i) || !is_reachable(r, i) ||
         !instant_reached(now, s->stop_due))
         return;
     s->stop_due = instant_add_ms(now, REPAIR_AGAIN_MS);
@@ -209,7 +204,7 @@ static void look_unlisted(struct repair *r, uint32_t i, struct instant now, stru
 static void look(struct repair *r, struct instant now, struct effects *out)
 {
     for (uint32_t i = 0; i < r->options.server_count; i++) {
-        if (in(r->saved->stopped, i))
+        if (in_set(r->saved->stopped, i))
             r->server[i].state = REPAIR_STOPPED;
         else if (r->roster->server[i].listed)
             look_listed(r, i, now);
@@ -230,7 +225,7 @@ void repair_receive(struct repair *r, struct instant now, const struct message *
         uint32_t i = node_index(m->server);
 
         effects_note_at(out, NOTE_WARN, "%s did not start: %s", node_name(m->server), m->cause);
-        if (r->server[i].state == REPAIR_STARTING && !in(r->saved->stopped, i))
+        if (r->server[i].state == REPAIR_STARTING && !in_set(r->saved->stopped, i))
             become_waiting(r, i, now, out);
     }
     look(r, now, out);
@@ -249,7 +244,7 @@ static struct instant server_deadline(const struct repair *r, uint32_t i)
 
     if (!is_reachable(r, i))
         return when;
-    if (listed && in(r->may_stop, i) && (s->state == REPAIR_STOPPED || s->expected))
+    if (listed && in_set(r->may_stop, i) && (s->state == REPAIR_STOPPED || s->expected))
         return s->stop_due;
     if (s->state == REPAIR_RUNNING && s->failures)
         return instant_add_ms(s->up_since, r->options.backoff_ms_max);
@@ -282,7 +277,7 @@ void repair_start(struct repair *r, struct instant now, node_id server, struct e
     s->stop_due = now;
     if (s->state != REPAIR_RUNNING)
         s->state = REPAIR_DOWN;
-    if (in(r->saved->stopped, i)) {
+    if (in_set(r->saved->stopped, i)) {
         r->saved->stopped &= ~(1u << i);
         saved_store(r->saved, out);
     }
@@ -293,7 +288,7 @@ void repair_stop(struct repair *r, node_id server, struct effects *out)
     uint32_t i = node_index(server);
 
     r->server[i].expected = false;
-    if (in(r->saved->stopped, i))
+    if (in_set(r->saved->stopped, i))
         return;
     r->saved->stopped |= 1u << i;
     saved_store(r->saved, out);
@@ -315,7 +310,7 @@ void repair_check(const struct repair *r)
         const struct repair_server *s = &r->server[i];
 
         assert(s->recent_count <= REPAIR_BUDGET_MAX && s->recent_next < REPAIR_BUDGET_MAX);
-        assert(!s->expected || !in(r->saved->stopped, i));
+        assert(!s->expected || !in_set(r->saved->stopped, i));
         assert(s->state != REPAIR_RUNNING || s->incarnation != 0);
     }
 }

@@ -152,7 +152,7 @@ static void set_may_stop(struct rm *rm, struct instant now)
 static void let_in_again(struct rm *rm)
 {
     for (uint32_t i = 0; i < rm->roster.server_count; i++)
-        if ((rm->view.leaving >> i & 1u) && !rm->repair.server[i].expected)
+        if (in_set(rm->view.leaving, i) && !rm->repair.server[i].expected)
             view_stay(&rm->view, NODE_SERVER(i));
 }
 

@@ -27,7 +27,7 @@ const char *roster_names(uint32_t set, char text[ROSTER_NAMES_SIZE])
 
     (void)snprintf(text, ROSTER_NAMES_SIZE, "none");
     for (uint32_t i = 0; i < SERVER_COUNT_MAX; i++)
-        if (set >> i & 1u)
+        if (in_set(set, i))
             used += (size_t)snprintf(text + used, ROSTER_NAMES_SIZE - used, "%s%s",
                                      used ? ", " : "", node_name(NODE_SERVER(i)));
     assert(used < ROSTER_NAMES_SIZE);
@@ -106,8 +106,8 @@ static void hear_membership(struct roster *r, const struct message_membership *m
     for (uint32_t i = 0; i < r->server_count; i++) {
         struct roster_server *s = &r->server[i];
 
-        if (m->members.set >> i & 1u)
-            list(s, m->members.incarnation[i], m->unwatched >> i & 1u);
+        if (in_set(m->members.set, i))
+            list(s, m->members.incarnation[i], in_set(m->unwatched, i));
         else if (s->listed && r->gfd_settled)
             lose(s);
     }

@@ -69,6 +69,12 @@ struct message_progress roster_progress(const struct roster *r, node_id server);
 
 bool roster_is_server(const struct roster *r, node_id node);
 
+/* Sets of servers: bit i is set when server i is in it. */
+static inline bool in_set(uint32_t set, uint32_t i)
+{
+    return set >> i & 1u;
+}
+
 /* Room for "s1, s2, …" of all servers. */
 #define ROSTER_NAMES_SIZE ((size_t)SERVER_COUNT_MAX * (NAME_SIZE + 2u))
 /* "s1, s3", or "none"; returns text. */

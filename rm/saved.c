@@ -235,6 +235,14 @@ const struct message_view *saved_current(const struct saved *saved)
     return saved->view_count ? &saved->views[saved->view_count - 1] : NULL;
 }
 
+const struct message_view *saved_view(const struct saved *saved, uint64_t number)
+{
+    for (uint32_t i = 0; i < saved->view_count; i++)
+        if (saved->views[i].number == number)
+            return &saved->views[i];
+    return NULL;
+}
+
 uint32_t view_policy_acks(const struct view_policy *policy, uint32_t member_count)
 {
     switch (policy->acks) {

@@ -51,6 +51,9 @@ void saved_store(struct saved *saved, struct effects *out);
 /* The current view, or NULL when there was none yet. */
 const struct message_view *saved_current(const struct saved *saved);
 
+/* The stored view of that number, or NULL. */
+const struct message_view *saved_view(const struct saved *saved, uint64_t number);
+
 /* Members of a view with so many that must hold an entry; 0 when the policy asks for more. */
 uint32_t view_policy_acks(const struct view_policy *policy, uint32_t member_count);
 

@@ -21,7 +21,7 @@ static json_t *names(uint32_t set_of_servers)
     json_t *list = json_array();
 
     for (uint32_t i = 0; i < SERVER_COUNT_MAX; i++)
-        if (set_of_servers >> i & 1u)
+        if (in_set(set_of_servers, i))
             (void)json_array_append_new(list, json_string(node_name(NODE_SERVER(i))));
     return list;
 }
@@ -112,7 +112,7 @@ static json_t *server_object(const struct rm *rm, const struct config *config, u
     set(o, "view", integer(known ? s->state.view : 0));
     set(o, "clients", integer(known ? s->state.clients : 0));
     set_progress(o, &progress);
-    set(o, "wanted", json_string(rm->saved.stopped >> i & 1u ? "stopped" : "running"));
+    set(o, "wanted", json_string(in_set(rm->saved.stopped, i) ? "stopped" : "running"));
     return o;
 }
 

@@ -35,37 +35,27 @@ void view_init(struct view *v, const struct view_options *options, struct saved 
 
 /* Nothing before an active view can matter again: whoever is to lead after it must be intact for
  * it. */
-static void become_active(struct view *v, uint64_t number, struct effects *out)
+static void become_active(struct view *v, const struct message_view *view, struct effects *out)
 {
     struct saved *saved = v->saved;
-    uint32_t i = 0;
 
-    while (i < saved->view_count && saved->views[i].number != number)
-        i++;
-    if (i == saved->view_count || (v->active && number == current_of(v)->number))
-        return;
-    if (i + 1 == saved->view_count)
+    if (view == current_of(v)) {
+        if (v->active)
+            return;
         v->active = true;
-    saved->view_count -= i;
-    memmove(saved->views, saved->views + i, saved->view_count * sizeof saved->views[0]);
-    effects_note(out, "view %llu active", (unsigned long long)number);
-}
-
-static const struct message_view *stored_view(const struct view *v, uint64_t number)
-{
-    for (uint32_t i = 0; i < v->saved->view_count; i++)
-        if (v->saved->views[i].number == number)
-            return &v->saved->views[i];
-    return NULL;
+    }
+    saved->view_count -= (uint32_t)(view - saved->views);
+    memmove(saved->views, view, saved->view_count * sizeof saved->views[0]);
+    effects_note(out, "view %llu active", (unsigned long long)saved->views[0].number);
 }
 
 static void hear_active(struct view *v, node_id from, uint64_t number, struct effects *out)
 {
-    const struct message_view *view = stored_view(v, number);
+    const struct message_view *view = saved_view(v->saved, number);
 
     if (view && from == view->primary &&
         members_has(&view->members, from, v->roster->server[node_index(from)].link_incarnation))
-        become_active(v, number, out);
+        become_active(v, view, out);
 }
 
 /* The first entry of the view is committed: known where it is, or because all there is, is. */
@@ -90,7 +80,7 @@ static void hear_state(struct view *v, node_id from, const struct message_state 
     /* Its word that the view is active may have been lost with a link. */
     if (is_primary(v, from) && m->view == current->number && m->role == ROLE_PRIMARY &&
         shows_active(v, m))
-        become_active(v, current->number, out);
+        become_active(v, current, out);
 }
 
 static void hear_report(struct view *v, node_id from, const struct message_report *m)

@@ -121,7 +121,4 @@ void view_stay(struct view *v, node_id server);
 /* The current view needs no more help: known active, or old enough, and no change is under way. */
 bool view_settled(const struct view *v, struct instant now);
 
-/* When view_settled() will turn true by itself; NEVER when it is, or a change is under way. */
-struct instant view_settles_at(const struct view *v);
-
 #endif

@@ -21,7 +21,7 @@ static void become_accused(struct view *v, struct instant now, uint32_t set)
     for (uint32_t i = 0; i < v->options.server_count; i++) {
         struct view_pause *p = &v->pause[i];
 
-        if (!in(set, i))
+        if (!in_set(set, i))
             continue;
         if (p->pause_ms == 0 || instant_since_ms(now, p->accused_at) >= ACCUSE_HEALTH_MS)
             p->pause_ms = ACCUSE_PAUSE_MS_MIN;

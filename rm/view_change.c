@@ -26,7 +26,7 @@ void change_send_fence(const struct view *v, uint32_t i, struct effects *out)
 
 static bool has_reported(const struct view *v, uint32_t i)
 {
-    return in(v->election.reports, i) &&
+    return in_set(v->election.reports, i) &&
            v->election.latest[i].incarnation == v->roster->server[i].link_incarnation;
 }
 
@@ -70,13 +70,18 @@ void change_begin(struct view *v, struct instant now, const char *reason, struct
     change_send_fences(v, now, reason, out);
 }
 
-/* The store proved to be an old one after servers were fenced by it: they did not promise, as they
- * are in a later view, and serve it. That is not ended before all are here. */
-void change_stand_back(struct view *v, struct effects *out)
+static void end_change(struct view *v)
 {
     v->fencing = false;
     v->enough_at = INSTANT_NEVER;
     v->fence_again = INSTANT_NEVER;
+}
+
+/* The store proved to be an old one after servers were fenced by it: they did not promise, as they
+ * are in a later view, and serve it. That is not ended before all are here. */
+void change_stand_back(struct view *v, struct effects *out)
+{
+    end_change(v);
     effects_note_at(out, NOTE_WARN, "fence %llu is taken back: view %llu exists",
                     (unsigned long long)v->number, (unsigned long long)v->roster->view_max);
 }
@@ -96,9 +101,9 @@ static struct instant awaited_until(const struct view *v, uint32_t i)
         return never;
     if (plan_rule(v) != PLAN_ELECTION)
         return s->linked ? soon : never;
-    if (s->linked && (in(current->members.set, i) || v->caught_up[i] == s->link_incarnation))
+    if (s->linked && (in_set(current->members.set, i) || v->caught_up[i] == s->link_incarnation))
         return roster_alive(v->roster, NODE_SERVER(i), s->link_incarnation) ? soon : never;
-    if (s->linked || !in(current->members.set, i) ||
+    if (s->linked || !in_set(current->members.set, i) ||
         roster_dead(v->roster, NODE_SERVER(i), current->members.incarnation[i]))
         return never;
     /* A member that is not linked: after our own start it is about to be. */
@@ -162,9 +167,7 @@ static void note_view(const struct message_view *view, struct effects *out)
 
 static void forget_change(struct view *v, struct instant now, const struct plan *plan)
 {
-    v->fencing = false;
-    v->enough_at = INSTANT_NEVER;
-    v->fence_again = INSTANT_NEVER;
+    end_change(v);
     v->active = false;
     v->issued_at = now;
     v->first_index =

@@ -9,7 +9,7 @@ void donations_caught_up(struct view *v, node_id from, const struct message_caug
         !roster_is_server(v->roster, m->joiner))
         return;
     i = node_index(m->joiner);
-    if (in(current_of(v)->members.set, i) || m->incarnation == 0)
+    if (in_set(current_of(v)->members.set, i) || m->incarnation == 0)
         return;
     if (v->caught_up[i] != m->incarnation)
         effects_note(out, "%s caught up", node_name(m->joiner));

@@ -71,7 +71,7 @@ const char *view_can_leave(const struct view *v, node_id server, struct effects 
                             "the stored views are %s: nobody can say who can be spared before "
                             "there is a new one",
                             current ? "older than the cluster's" : "lost");
-    if (!current || !in(current->members.set, i) || reasons_can_be_without(v, 1u << i))
+    if (!current || !in_set(current->members.set, i) || reasons_can_be_without(v, 1u << i))
         return NULL;
     return effects_text(out,
                         "view %llu cannot be without %s: members left alive must be at least "

@@ -5,11 +5,6 @@
 
 #include "rm/view.h"
 
-static inline bool in(uint32_t set, uint32_t i)
-{
-    return set >> i & 1u;
-}
-
 /* NULL: there is none yet. */
 static inline const struct message_view *current_of(const struct view *v)
 {
@@ -20,7 +15,7 @@ static inline bool is_member_alive(const struct view *v, uint32_t i)
 {
     const struct message_view *current = current_of(v);
 
-    return in(current->members.set, i) &&
+    return in_set(current->members.set, i) &&
            roster_alive(v->roster, NODE_SERVER(i), current->members.incarnation[i]);
 }
 

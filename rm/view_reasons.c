@@ -11,7 +11,8 @@ static bool member_died(const struct view *v, char reason[VIEW_TEXT_SIZE])
         const struct roster_server *s = &v->roster->server[i];
         uint64_t incarnation = current->members.incarnation[i];
 
-        if (!in(current->members.set, i) || !roster_dead(v->roster, NODE_SERVER(i), incarnation))
+        if (!in_set(current->members.set, i) ||
+            !roster_dead(v->roster, NODE_SERVER(i), incarnation))
             continue;
         if (s->gone == incarnation)
             (void)snprintf(reason, VIEW_TEXT_SIZE, "%s deleted%s%s", node_name(NODE_SERVER(i)),
@@ -31,21 +32,17 @@ bool reasons_members_here(const struct view *v, struct instant now)
     if (instant_reached(now, instant_add_ms(v->started_at, LINK_WAIT_MS)))
         return true;
     for (uint32_t i = 0; i < v->options.server_count; i++)
-        if (in(current->members.set, i) &&
-            !roster_alive(v->roster, NODE_SERVER(i), current->members.incarnation[i]))
+        if (in_set(current->members.set, i) && !is_member_alive(v, i))
             return false;
     return true;
 }
 
 bool reasons_can_be_without(const struct view *v, uint32_t without)
 {
-    const struct message_view *current = current_of(v);
     uint32_t left = 0;
 
     for (uint32_t i = 0; i < v->options.server_count; i++)
-        if (in(current->members.set & ~without, i) &&
-            roster_alive(v->roster, NODE_SERVER(i), current->members.incarnation[i]))
-            left++;
+        left += !in_set(without, i) && is_member_alive(v, i);
     return left > 0 && view_policy_acks(&v->saved->wanted, left) > 0;
 }
 
