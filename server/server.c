@@ -317,9 +317,7 @@ void server_status(const struct server *s, struct instant now, struct server_sta
         .journal_index = r->last_index,
         .commit_index = r->commit_index,
         .executed_index = r->executed_index,
-        .digest = r->whole && machine_index(s->machine) == r->executed_index
-                      ? machine_digest(s->machine)
-                      : 0,
+        .digest = r->whole && !s->transfer_in.applying ? machine_digest(s->machine) : 0,
         .checkpoint_count = s->transfer_out.count,
         .checkpoint_index = s->transfer_out.index,
         .requests = s->requests,

@@ -9,20 +9,24 @@ static uint64_t index_view(const struct server *s)
 
 /* What goes out. */
 
-/* Backups that are there to take a round, and the oldest state among them. */
+/* Backups that are there to take a round and lack something of it, and the entry that the states of
+ * all of them are of; 0 when they are of several: only a whole state fits those. */
 static uint32_t round_receivers(const struct server *s, uint64_t *base_index)
 {
     const struct replica *r = &s->replica;
     uint32_t receivers = 0;
 
-    *base_index = UINT64_MAX;
+    *base_index = 0;
     for (uint32_t i = 0; i < s->options.server_count; i++) {
+        const uint64_t executed = r->peers[i].executed_index;
+
+        /* Whoever claims to be past us is wrong; there is nothing to tell it. */
         if (NODE_SERVER(i) == s->options.self || !replica_is_member(r, NODE_SERVER(i)) ||
-            !r->peers[i].linked || r->peers[i].match_index < r->view_start)
+            !r->peers[i].linked || r->peers[i].match_index < r->view_start ||
+            executed >= machine_index(s->machine))
             continue;
+        *base_index = receivers == 0 || executed == *base_index ? executed : 0;
         receivers |= 1u << i;
-        if (r->peers[i].executed_index < *base_index)
-            *base_index = r->peers[i].executed_index;
     }
     return receivers;
 }
@@ -41,9 +45,7 @@ static void begin_round(struct server *s, struct instant now, struct effects *ou
         return;
     s->round_due = instant_add_ms(now, s->options.checkpoint_interval_ms);
     receivers = round_receivers(s, &base_index);
-    /* Whoever claims to be past us is wrong; there is nothing to tell it. */
-    if (!receivers || base_index >= machine_index(s->machine) ||
-        machine_index(s->machine) < r->view_start)
+    if (!receivers || machine_index(s->machine) < r->view_start)
         return;
     s->round_index = machine_index(s->machine);
     transfer_out_round(&s->transfer_out, now, s->machine, r->view.number, index_view(s), receivers,
@@ -93,6 +95,12 @@ static uint32_t linked_servers(const struct server *s)
 
 /* What comes in. */
 
+/* Changes make something of the very state that they are based on, and of no other. */
+static bool fits(const struct message_checkpoint_begin *begin, uint64_t executed_index)
+{
+    return begin->base_index == 0 || begin->base_index == executed_index;
+}
+
 static bool takes(const struct server *s, const struct message *message, bool *direct)
 {
     const struct message_checkpoint_begin *begin = &message->checkpoint_begin;
@@ -105,7 +113,7 @@ static bool takes(const struct server *s, const struct message *message, bool *d
         return begin->base_index == 0 && begin->index + 1 >= r->first_index;
     return r->whole && r->role == ROLE_BACKUP && r->view.style == STYLE_PASSIVE &&
            message->from == r->view.primary && !transfer_out_busy(&s->transfer_out) &&
-           begin->base_index <= r->executed_index && begin->index > r->executed_index;
+           begin->index > r->executed_index && fits(begin, r->executed_index);
 }
 
 static void lose_state(struct effects *out, const struct transfer_in *t)
@@ -239,13 +247,14 @@ static void apply(struct server *s, struct instant now, struct effects *out)
                         (unsigned long)was.begin.count, (unsigned long)was.begin.index);
 }
 
-/* A round that came too late: this server leads by now, or its state is past it. */
+/* A round that came too late: this server leads by now, or has executed entries itself since. */
 static bool is_late(const struct server *s)
 {
     const struct transfer_in *t = &s->transfer_in;
 
     return t->open && !t->direct && !t->applying &&
-           (s->replica.role == ROLE_PRIMARY || t->begin.index <= s->replica.executed_index);
+           (s->replica.role == ROLE_PRIMARY || t->begin.index <= s->replica.executed_index ||
+            !fits(&t->begin, s->replica.executed_index));
 }
 
 /* A checkpoint whose sender is gone for good: what was applied as it came was no state yet. A new

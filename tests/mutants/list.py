@@ -99,7 +99,8 @@ MUTANTS = [
            "if (request->state != PENDING_READING)\n"
            "            complete_text(s, request, OUTCOME_NOT_EXECUTED,"),
     mutant("apply-late-round", "a state never goes back", "server/server_checkpoints.c",
-           "(s->replica.role == ROLE_PRIMARY || t->begin.index <= s->replica.executed_index);",
+           "(s->replica.role == ROLE_PRIMARY || t->begin.index <= s->replica.executed_index ||\n"
+           "            !fits(&t->begin, s->replica.executed_index));",
            "s->replica.executed_index == UINT64_MAX;",
            options=("--style", "passive")),
     mutant("repeat-executes", "9: a sequence is executed once", "server/machine.c",

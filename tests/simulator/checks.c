@@ -260,7 +260,8 @@ static void check_digest(struct process *p, const struct server_status *s)
     struct known_state *known;
     uint64_t digest;
 
-    if (index == 0 || index == p->state_index || s->restoring || index != s->executed_index)
+    if (index == 0 || index == p->state_index || s->restoring || index != s->executed_index ||
+        p->server->transfer_in.applying)
         return;
     p->state_index = index;
     if (index > k->state_capacity) {
