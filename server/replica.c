@@ -42,12 +42,10 @@ static void link_up(struct replica *r, struct instant now, node_id from, uint64_
     p->incarnation = incarnation;
     if (!r->view.number || replica_fenced(r))
         return;
-    if (r->role == ROLE_PRIMARY) {
-        effects_send(out, from, (struct message){ .type = MESSAGE_VIEW, .view = r->view });
-        views_send_sync(r, from, out);
-    } else if (from == feed_feeder_of(r, r->options.self)) {
+    if (r->role == ROLE_PRIMARY)
+        views_pass_on(r, from, out);
+    else if (from == feed_feeder_of(r, r->options.self))
         follow_send_position(r, now, from, out);
-    }
     feed_begin_chain(r);
 }
 
@@ -196,6 +194,7 @@ void replica_tick(struct replica *r, struct instant now, struct effects *out)
         }
         judge_disk(r, now, out);
         judge_tick(r, now, out);
+        follow_repeat_position(r, now, out);
         follow_resume_forwarding(r, out);
         if (r->ack_owed)
             follow_send_acks(r, out);

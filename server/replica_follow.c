@@ -23,6 +23,16 @@ void follow_send_position(struct replica *r, struct instant now, node_id to, str
                                    } });
 }
 
+void follow_repeat_position(struct replica *r, struct instant now, struct effects *out)
+{
+    node_id feeder = feed_feeder_of(r, r->options.self);
+    const struct replica_peer *p = peer_of(r, feeder);
+
+    if (r->role != ROLE_PRIMARY && p->linked && instant_since_ms(now, p->heard) >= REPEAT_MS &&
+        instant_since_ms(now, r->position_sent) >= REPEAT_MS)
+        follow_send_position(r, now, feeder, out);
+}
+
 static void append_records(struct replica *r, const struct message_append *append,
                            struct effects *out)
 {

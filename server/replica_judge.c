@@ -62,9 +62,7 @@ void judge_tick(struct replica *r, struct instant now, struct effects *out)
         for (uint32_t i = 0; i < r->options.server_count; i++)
             if (i != self_index(r) && replica_is_member(r, NODE_SERVER(i)))
                 judge_peer(r, now, NODE_SERVER(i), out);
-        return;
-    }
-    if (r->role == ROLE_BACKUP) {
+    } else if (r->role == ROLE_BACKUP) {
         node_id next = feed_chain_next(r, r->options.self);
 
         judge_peer(r, now, r->view.primary, out);
@@ -73,12 +71,6 @@ void judge_tick(struct replica *r, struct instant now, struct effects *out)
             !peer_of(r, next)->linked)
             judge_peer(r, now, next, out);
     }
-    /* Nothing came of our position: the feeder may not have been in the view yet. */
-    node_id feeder = feed_feeder_of(r, r->options.self);
-    const struct replica_peer *p = peer_of(r, feeder);
-    if (p->linked && instant_since_ms(now, p->heard) >= REPEAT_MS &&
-        instant_since_ms(now, r->position_sent) >= REPEAT_MS)
-        follow_send_position(r, now, feeder, out);
 }
 
 /* A pause of our own is not held against the others. */

@@ -44,7 +44,8 @@ void views_enter(struct replica *r, struct instant now, const struct message_vie
                  struct effects *out);
 /* Promises the number to the rm, and reports. */
 void views_fence(struct replica *r, struct instant now, uint64_t number, struct effects *out);
-void views_send_sync(const struct replica *r, node_id to, struct effects *out);
+/* The primary tells a server of the view, and where the journal stands. */
+void views_pass_on(const struct replica *r, node_id to, struct effects *out);
 void views_send_state(struct replica *r, struct instant now, struct effects *out);
 
 /* replica_feed.c: entries on their way to others. */
@@ -73,6 +74,8 @@ void feed_want_donors(struct replica *r, struct instant now, struct effects *out
 void follow_append(struct replica *r, struct instant now, const struct message *message,
                    struct effects *out);
 void follow_send_position(struct replica *r, struct instant now, node_id to, struct effects *out);
+/* When nothing came of our position: the feeder may not have been in the view yet. */
+void follow_repeat_position(struct replica *r, struct instant now, struct effects *out);
 void follow_send_acks(struct replica *r, struct effects *out);
 void follow_sync(struct replica *r, const struct message *message);
 /* Once the journal has what the primary began with, requests go there. */

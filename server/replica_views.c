@@ -31,8 +31,9 @@ void views_send_state(struct replica *r, struct instant now, struct effects *out
     effects_send(out, NODE_RM, (struct message){ .type = MESSAGE_STATE, .state = state });
 }
 
-void views_send_sync(const struct replica *r, node_id to, struct effects *out)
+void views_pass_on(const struct replica *r, node_id to, struct effects *out)
 {
+    effects_send(out, to, (struct message){ .type = MESSAGE_VIEW, .view = r->view });
     effects_send(out, to,
                  (struct message){ .type = MESSAGE_SYNC,
                                    .sync = { .view = r->view.number, .index = r->last_index } });
@@ -62,8 +63,7 @@ static void become_primary(struct replica *r, struct instant now, struct effects
 
         if (i == self_index(r) || !r->peers[i].linked)
             continue;
-        effects_send(out, server, (struct message){ .type = MESSAGE_VIEW, .view = r->view });
-        views_send_sync(r, server, out);
+        views_pass_on(r, server, out);
         /* In hope that it holds what we hold. If not, its position tells. */
         if (feed_is_ours(r, server))
             feed_from(r, server, r->view_start);
