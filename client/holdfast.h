@@ -33,9 +33,12 @@ extern "C" {
 struct holdfast;
 
 enum holdfast_status {
-    HOLDFAST_OK,      /* the reply is in; it may be an error reply of the service */
-    HOLDFAST_FAILED,  /* certainly not executed, and never will be; a read without an answer, too */
-    HOLDFAST_UNKNOWN, /* the deadline passed: it may have been executed, or may still be */
+    HOLDFAST_OK,     /* the reply is in; it may be an error reply of the service */
+    HOLDFAST_FAILED, /* certainly not executed, and never will be; a read without an answer, too */
+    /* It may have been executed, or may still be: the deadline passed, or the cluster has dropped
+     * the session. Or it was, and its reply is lost: above 1 MiB, so that the cluster does not
+     * remember it, and the connection that was to bring it ended. holdfast_error() says which. */
+    HOLDFAST_UNKNOWN,
 };
 
 /* All zero but servers is fine. */

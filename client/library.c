@@ -320,6 +320,12 @@ static enum holdfast_status conclude(struct holdfast *h, uint32_t deadline_ms)
                        "no answer within %u ms: it may have been executed, or may still be",
                        deadline_ms);
         return HOLDFAST_UNKNOWN;
+    case SESSION_LOST:
+        (void)snprintf(
+            h->error, sizeof(h->error),
+            "it was executed, once, but its reply was lost on the way, and was too large "
+            "for the cluster to remember");
+        return HOLDFAST_UNKNOWN;
     case SESSION_FORGOTTEN: break;
     }
     (void)snprintf(h->error, sizeof(h->error),

@@ -49,6 +49,13 @@ static bool any_can_take(const struct session *s)
     return false;
 }
 
+/* When the call is to be sent once more; never again when it is known to be executed. */
+static void resend_at(struct session *s, struct instant when)
+{
+    if (!s->call.lost)
+        s->call.resend_due = when;
+}
+
 static void session_renew(struct session *s)
 {
     do
@@ -67,7 +74,7 @@ static void become_down(struct session *s, struct instant now, uint32_t server)
 
     if (has_attempt(s, server)) {
         s->call.uncertain = true;
-        s->call.resend_due = now;
+        resend_at(s, now);
     }
     if (c->backoff_ms > 0)
         wait_ms += (uint32_t)random_below(&s->random, c->backoff_ms / 2u + 1u);
@@ -92,7 +99,7 @@ static void become_up(struct session *s, struct instant now, uint32_t server)
     /* A call that nobody has, and one that goes to all, take what is there at once; but not
      * within the pause that a server asked for. */
     if (s->call.active && s->call.pause_ms == 0 && (attempts(s) == 0 || s->options.send_to_all))
-        s->call.resend_due = now;
+        resend_at(s, now);
 }
 
 static void send_to(struct session *s, struct instant now, uint32_t server,
@@ -141,7 +148,7 @@ static void become_idle(struct session *s, enum session_outcome outcome, uint32_
     s->call.active = false;
     if (!s->call.once)
         return;
-    if (outcome == SESSION_ANSWERED)
+    if (outcome == SESSION_ANSWERED || outcome == SESSION_LOST)
         s->known = true;
     /* No server has the sequence or ever will: the next call may use it, so that a session whose
      * first call failed still begins as the cluster expects of a session it does not know. */
@@ -193,6 +200,9 @@ static void dial(struct session *s, struct instant now, struct session_effects *
 
 static void advance_call(struct session *s, struct instant now, struct session_effects *out)
 {
+    if (s->call.active && s->call.lost &&
+        (attempts(s) == 0 || instant_reached(now, s->call.resend_due)))
+        become_idle(s, SESSION_LOST, 0, out);
     if (s->call.active && s->call.forgotten && attempts(s) == 0)
         forgotten(s, now, out);
     if (s->call.active && instant_reached(now, s->call.deadline))
@@ -251,7 +261,7 @@ static void take_pause(struct session *s, struct instant now)
         pause_ms = SESSION_PAUSE_MS_MAX;
     s->call.pause_ms = pause_ms;
     if (attempts(s) == 0)
-        s->call.resend_due = instant_add_ms(now, pause_ms);
+        resend_at(s, instant_add_ms(now, pause_ms));
 }
 
 static void take_reply(struct session *s, struct instant now, const struct session_event *event,
@@ -260,22 +270,26 @@ static void take_reply(struct session *s, struct instant now, const struct sessi
     struct session_server *c = &s->servers[event->server];
     uint64_t request = c->pending[c->first];
     bool current = s->call.active && request == s->request;
+    enum session_reply reply = event->reply;
 
     c->first = (c->first + 1u) % SESSION_PENDING_MAX;
     c->count--;
     c->due = c->count > 0 ? instant_add_ms(now, SESSION_SILENT_MS_MAX) : INSTANT_NEVER;
     c->backoff_ms = 0;
     if (!current) {
-        if (event->reply == SESSION_REPLY_TAKE)
+        if (event->reply == SESSION_REPLY_TAKE || event->reply == SESSION_REPLY_LOST)
             effect_add(s, out, SESSION_DISCARD, event->server)->request = request;
         return;
     }
-    switch (event->reply) {
+    if (reply == SESSION_REPLY_LOST && !s->call.once)
+        reply = SESSION_REPLY_TAKE; /* a read is in no session: the service's own words */
+    switch (reply) {
     case SESSION_REPLY_TAKE:
         s->preferred = event->server;
         become_idle(s, SESSION_ANSWERED, event->server, out);
         break;
     case SESSION_REPLY_TRYAGAIN: take_pause(s, now); break;
+    case SESSION_REPLY_LOST: s->call.lost = true; break;
     case SESSION_REPLY_FORGOTTEN:
         s->call.forgotten = true;
         /* The newest word rules: a cluster whose data was lost begins anew. */
@@ -316,6 +330,8 @@ enum session_reply session_reply_of(struct bytes reply, uint64_t *begin)
     *begin = 0;
     if (begins(reply, "-TRYAGAIN") || begins(reply, "-LOADING"))
         return SESSION_REPLY_TRYAGAIN;
+    if (begins(reply, "-REPLYLOST"))
+        return SESSION_REPLY_LOST;
     if (!begins(reply, "-SESSIONLOST"))
         return SESSION_REPLY_TAKE;
     *begin = last_number(reply);
@@ -382,7 +398,7 @@ struct instant session_deadline(const struct session *s)
         return deadline;
     deadline = instant_min(deadline, s->call.deadline);
     /* With nobody to send it to, only an event can help. */
-    return any_can_take(s) ? instant_min(deadline, s->call.resend_due) : deadline;
+    return any_can_take(s) || s->call.lost ? instant_min(deadline, s->call.resend_due) : deadline;
 }
 
 void session_check(const struct session *s)

@@ -9,6 +9,10 @@
  * a backoff that doubles from REDIAL_MS_MIN to REDIAL_MS_MAX until the server answers a call. One
  * that owes a reply for SESSION_SILENT_MS_MAX is closed: its host may be gone without a word.
  *
+ * A repeat whose reply was too large to be remembered is told so (-REPLYLOST). Then only an attempt
+ * that is still under way can bring the reply: it is waited for as long as before the next attempt,
+ * and no other is made.
+ *
  * What is certain: a reply -TRYAGAIN means that this attempt was not executed, and an attempt that
  * was never sent was not either. Everything else may have been. Source of exactly-once by client
  * sequence numbers: Liskov and Cowling, "Viewstamped Replication Revisited", 2012, section 4.1.
@@ -48,6 +52,7 @@ enum session_reply {
     SESSION_REPLY_TAKE,      /* the service's answer, whatever it says */
     SESSION_REPLY_TRYAGAIN,  /* -TRYAGAIN: certainly not executed */
     SESSION_REPLY_FORGOTTEN, /* -SESSIONLOST: this attempt was not executed, earlier ones may be */
+    SESSION_REPLY_LOST, /* -REPLYLOST: executed before, with a reply too large to be remembered */
 };
 
 struct session_event {
@@ -76,6 +81,7 @@ enum session_outcome {
     SESSION_FAILED,    /* certainly not executed, and never will be */
     SESSION_UNKNOWN,   /* the deadline passed; it may have been executed, or may still be */
     SESSION_FORGOTTEN, /* the cluster has dropped the session: it may have been executed before */
+    SESSION_LOST,      /* executed once; its reply is lost */
 };
 
 struct session_effect {
@@ -113,12 +119,13 @@ struct session_server {
 
 struct session_call {
     bool active, once;
-    bool uncertain;       /* an attempt went out and its connection was lost */
-    bool forgotten;       /* a server said -SESSIONLOST */
+    bool uncertain; /* an attempt went out and its connection was lost */
+    bool forgotten; /* a server said -SESSIONLOST */
+    bool lost;      /* a server said -REPLYLOST; the reply may still come by another attempt */
     uint32_t last_server; /* last one it was sent to */
     uint32_t try_ms, pause_ms;
     struct instant deadline;
-    struct instant resend_due; /* when to send it to one more server */
+    struct instant resend_due; /* when to send it to one more server; lost: when to give up */
 };
 
 struct session {

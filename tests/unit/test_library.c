@@ -29,6 +29,7 @@ enum action {
     HOLD,         /* executes it, and answers when the next command is there */
     TRYAGAIN,
     FORGOTTEN,
+    REPLY_LOST,
     GARBAGE, /* answers what is not RESP */
     PIECES,  /* executes it, and answers byte by byte */
 };
@@ -130,6 +131,7 @@ static void act(struct cluster *cluster, struct scripted_server *s, struct peer 
     switch (action) {
     case TRYAGAIN: say(p, "-TRYAGAIN no primary\r\n", 22); return;
     case FORGOTTEN: say(p, "-SESSIONLOST unknown\r\n", 22); return;
+    case REPLY_LOST: say(p, "-REPLYLOST too large\r\n", 22); return;
     case GARBAGE: say(p, "what?\r\n", 7); return;
     case SILENT: return;
     case EXECUTE_DROP:
@@ -517,6 +519,30 @@ static void test_forgotten(void **state)
     free(cluster);
 }
 
+/* Executed with a reply that nobody has any more: never a retry, never a false OK. */
+static void test_reply_lost(void **state)
+{
+    static const enum action dropped[] = { EXECUTE_DROP };
+    static const enum action lost[] = { REPLY_LOST };
+    struct cluster *cluster = cluster_new();
+    struct holdfast *h;
+    char reply[64];
+
+    (void)state;
+    script(cluster, 0, dropped, 1);
+    script(cluster, 1, lost, 1);
+    h = client_open(cluster, 5000, false);
+    cluster_start(cluster);
+    assert_int_equal(holdfast_connect(h, 5000), SERVERS);
+    assert_int_equal(increment(h, reply), HOLDFAST_UNKNOWN);
+    assert_non_null(strstr(holdfast_error(h), "it was executed, once"));
+    assert_int_equal(increment(h, reply), HOLDFAST_OK);
+    assert_string_equal(reply, ":2\r\n");
+    holdfast_close(h);
+    cluster_stop(cluster);
+    free(cluster);
+}
+
 /* Nobody there: failed, and the reason names the server. */
 static void test_nobody_there(void **state)
 {
@@ -630,6 +656,7 @@ int main(void)
         cmocka_unit_test(test_late_reply),
         cmocka_unit_test(test_garbage_and_pieces),
         cmocka_unit_test(test_forgotten),
+        cmocka_unit_test(test_reply_lost),
         cmocka_unit_test(test_nobody_there),
         cmocka_unit_test(test_greeting_refused),
         cmocka_unit_test(test_large_words),

@@ -17,7 +17,7 @@ struct fixture {
     char text[4096]; /* what was said since the last story() */
 };
 
-static const char *const outcomes[] = { "answered", "failed", "unknown", "forgotten" };
+static const char *const outcomes[] = { "answered", "failed", "unknown", "forgotten", "lost" };
 
 static struct instant at(uint64_t ms)
 {
@@ -309,6 +309,56 @@ static void test_unknown_first_call(void **state)
     assert_int_equal(f.session.sequence, 1);
 }
 
+/* What was executed with a reply too large to be remembered: no attempt can bring the reply but one
+ * that is under way already, and the session goes on. */
+static void test_reply_lost(void **state)
+{
+    struct fixture f = begun(false);
+    uint64_t id = f.session.id;
+
+    (void)state;
+    call(&f, 0);
+    down(&f, 1, 0);
+    reply(&f, 2, 1, SESSION_REPLY_LOST);
+    story(&f, "send 0: 1\nsend 1: 1\nconnect 0\nlost\n");
+    call(&f, 3);
+    story(&f, "send 1: 2\n");
+    assert_true(f.session.id == id);
+}
+
+/* The first attempt still has the reply, or is waited for no longer than its server's patience. */
+static void test_reply_lost_awaited(void **state)
+{
+    struct fixture f = begun(true);
+
+    (void)state;
+    call(&f, 0);
+    reply(&f, 1, 2, SESSION_REPLY_LOST);
+    down(&f, 2, 1);
+    reply(&f, 3, 0, SESSION_REPLY_TAKE);
+    story(&f, "send 0: 1\nsend 1: 1\nsend 2: 1\nconnect 1\nanswered\n");
+    call(&f, 4);
+    reply(&f, 5, 2, SESSION_REPLY_LOST);
+    tick(&f, 253);
+    story(&f, "send 0: 2\nsend 2: 2\n");
+    assert_int_equal(session_deadline(&f.session).ns, at(254).ns);
+    tick(&f, 254);
+    story(&f, "lost\n");
+    reply(&f, 255, 0, SESSION_REPLY_TAKE);
+    story(&f, "discard 2 from 0\n");
+}
+
+/* To a read they are words like others. */
+static void test_reply_lost_read(void **state)
+{
+    struct fixture f = begun(false);
+
+    (void)state;
+    read_call(&f, 0);
+    reply(&f, 1, 0, SESSION_REPLY_LOST);
+    story(&f, "send 0: 0\nanswered\n");
+}
+
 /* A forgotten session whose call went out once: it goes on in a new session, as its first. */
 static void test_forgotten(void **state)
 {
@@ -503,6 +553,9 @@ int main(void)
         cmocka_unit_test(test_nobody_there),
         cmocka_unit_test(test_read_is_never_unknown),
         cmocka_unit_test(test_unknown_first_call),
+        cmocka_unit_test(test_reply_lost),
+        cmocka_unit_test(test_reply_lost_awaited),
+        cmocka_unit_test(test_reply_lost_read),
         cmocka_unit_test(test_forgotten),
         cmocka_unit_test(test_forgotten_uncertain),
         cmocka_unit_test(test_forgotten_begin),
