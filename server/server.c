@@ -320,7 +320,7 @@ void server_status(const struct server *s, struct instant now, struct server_sta
         .digest = r->whole && !s->transfer_in.applying ? machine_digest(s->machine) : 0,
         .checkpoint_count = s->transfer_out.count,
         .checkpoint_index = s->transfer_out.index,
-        .requests = s->requests,
+        .requests_under_way = s->pending.count,
         .pending_bytes = s->pending.bytes,
         .journal_bytes = s->journal.bytes,
         .oldest_waiting_ms = oldest_waiting_ms(s, now),

@@ -124,8 +124,8 @@ struct server_status {
     uint64_t journal_first, journal_index, commit_index, executed_index;
     uint64_t digest; /* of the state after executed_index; 0 while it is restored */
     uint64_t checkpoint_count, checkpoint_index;
-    uint64_t requests, pending_bytes, journal_bytes;
-    uint32_t oldest_waiting_ms, join_percent;
+    uint64_t pending_bytes, journal_bytes;
+    uint32_t requests_under_way, oldest_waiting_ms, join_percent;
     uint64_t member_index[SERVER_COUNT_MAX]; /* on the primary: what each member has acknowledged */
 };
 void server_status(const struct server *server, struct instant now, struct server_status *status);

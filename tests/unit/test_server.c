@@ -248,6 +248,31 @@ static void test_forward_beside_a_lost_link(void **state)
     assert_int_equal(f->reply_count, 0);
 }
 
+/* What is under way is counted until it is answered, and as old as its oldest. */
+static void test_under_way(void **state)
+{
+    struct fixture *f = *state;
+    struct server_status status;
+
+    link_all(f);
+    enter(f, 1, s1, 3, STYLE_ACTIVE);
+    tick(f, 1);
+    submit(f, 7, 1, REQUEST_COMMAND, "SET a 1");
+    tick(f, 5);
+    submit(f, 8, 1, REQUEST_COMMAND, "SET a 2");
+    server_status(f->server, f->now, &status);
+    assert_int_equal(status.requests_under_way, 2);
+    assert_int_equal(status.oldest_waiting_ms, 5);
+    tick(f, 1);
+    ack(f, s2, 3);
+    ack(f, s3, 3);
+    tick(f, 1);
+    assert_int_equal(f->reply_count, 2);
+    server_status(f->server, f->now, &status);
+    assert_int_equal(status.requests_under_way, 0);
+    assert_int_equal(status.oldest_waiting_ms, 0);
+}
+
 /* Of two reads of one connection, the later never shows less: not even when it needs not wait. */
 static void test_reads_in_order(void **state)
 {
@@ -680,6 +705,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         STORY(test_forward_beside_a_lost_link),
+        STORY(test_under_way),
         STORY(test_reads_in_order),
         STORY(test_due_by_an_entry),
         STORY(test_due_when_asked),
