@@ -266,7 +266,7 @@ static bool session_admits(const struct machine *m, const struct machine_entry *
         resp_write_error(reply, "ERR sequence 0: the first of a session is 1");
     else if (!known && entry->sequence != begin)
         resp_write_error(reply,
-                         "SESSIONLOST session %llu is not known any more; a new one begins with "
+                         "SESSIONLOST session %llu is not known (any more); a new one begins with "
                          "sequence %llu",
                          (unsigned long long)entry->session, (unsigned long long)begin);
     else if (known && entry->sequence == last)

@@ -245,7 +245,7 @@ static void test_forgotten_repeats(void **state)
     for (uint64_t sequence = 1; sequence <= 2; sequence++)
         assert_true(starts(command(f, 7, sequence, "up"), "-SESSIONLOST "));
     assert_true(starts(command(f, 10, 1, "up"),
-                       "-SESSIONLOST session 10 is not known any more; a new one begins with "
+                       "-SESSIONLOST session 10 is not known (any more); a new one begins with "
                        "sequence 3\r\n"));
     assert_string_equal(command(f, 10, 3, "up"), ":5\r\n");
     assert_true(starts(command(f, 7, 1, "up"), "-SESSIONLOST "));

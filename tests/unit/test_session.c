@@ -395,8 +395,9 @@ static void test_forgotten_begin(void **state)
 
     (void)state;
     lost.reply = session_reply_of(
-        bytes_string("-SESSIONLOST session 7 is not known any more; a new one begins with sequence "
-                     "501\r\n"),
+        bytes_string(
+            "-SESSIONLOST session 7 is not known (any more); a new one begins with sequence "
+            "501\r\n"),
         &lost.begin);
     call(&f, 0);
     hear(&f, 1, lost);
