@@ -83,8 +83,6 @@ static enum error_code check_ports(const struct launcher *l, struct error *error
         code = local_port_check(c->rm.address, c->rm.port, "the rm", error);
         if (code == ERROR_NONE)
             code = local_port_check(c->rm.address, c->rm.console_port, "the rm's console", error);
-        if (code == ERROR_NONE)
-            code = local_port_check(c->rm.address, c->rm.http_port, "the rm's web pages", error);
     }
     return code;
 }

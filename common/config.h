@@ -77,7 +77,7 @@ struct config {
     } clients;
     struct {
         char address[CONFIG_ADDRESS_SIZE];
-        uint16_t port, console_port, http_port; /* http_port 0: none */
+        uint16_t port, console_port;
     } rm;
     struct config_endpoint gfd;
     uint32_t host_count;

@@ -57,8 +57,6 @@ static enum error_code check_ports(const struct config_file *file)
 
     use_add(&uses, config->rm.address, config->rm.port, "rm.port");
     use_add(&uses, config->rm.address, config->rm.console_port, "rm.console_port");
-    if (config->rm.http_port != 0)
-        use_add(&uses, config->rm.address, config->rm.http_port, "rm.http_port");
     use_add(&uses, config->gfd.address, config->gfd.port, "gfd.port");
     for (uint32_t i = 0; i < config->server_count; i++) {
         server_key(config, i, "client_port", key);

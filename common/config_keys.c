@@ -23,10 +23,9 @@ struct key {
 #define SERVER_AT(member) .offset = offsetof(struct config_server, member)
 #define NUMBER(least, most, otherwise) \
     .kind = KIND_NUMBER, .min = (least), .max = (most), .fallback = (otherwise)
-#define PORT(least, otherwise) \
-    .kind = KIND_PORT, .min = (least), .max = 65535, .fallback = (otherwise)
-#define NAME     .kind = KIND_NAME
-#define REQUIRED .required = true
+#define PORT(otherwise) .kind = KIND_PORT, .min = 1, .max = 65535, .fallback = (otherwise)
+#define NAME            .kind = KIND_NAME
+#define REQUIRED        .required = true
 
 static const struct key keys[] = {
     { "cluster", NAME, REQUIRED, AT(cluster) },
@@ -75,17 +74,16 @@ static const struct key keys[] = {
     { "clients.client_output_mb_max", NUMBER(1, 65536, 64), AT(clients.client_output_mb_max) },
 
     { "rm.address", .kind = KIND_ADDRESS, .text = "127.0.0.1", AT(rm.address) },
-    { "rm.port", PORT(1, 7400), AT(rm.port) },
-    { "rm.console_port", PORT(1, 7410), AT(rm.console_port) },
-    { "rm.http_port", PORT(0, 0), AT(rm.http_port) },
+    { "rm.port", PORT(7400), AT(rm.port) },
+    { "rm.console_port", PORT(7410), AT(rm.console_port) },
     { "gfd.address", .kind = KIND_ADDRESS, .text = "127.0.0.1", AT(gfd.address) },
-    { "gfd.port", PORT(1, 7500), AT(gfd.port) },
+    { "gfd.port", PORT(7500), AT(gfd.port) },
 
     { "hosts[].name", NAME, REQUIRED, HOST_AT(name) },
     { "hosts[].address", .kind = KIND_ADDRESS, .text = "127.0.0.1", HOST_AT(address) },
     { "hosts[].servers[].name", NAME, REQUIRED, SERVER_AT(name) },
-    { "hosts[].servers[].client_port", PORT(1, 0), REQUIRED, SERVER_AT(client_port) },
-    { "hosts[].servers[].peer_port", PORT(1, 0), REQUIRED, SERVER_AT(peer_port) },
+    { "hosts[].servers[].client_port", PORT(0), REQUIRED, SERVER_AT(client_port) },
+    { "hosts[].servers[].peer_port", PORT(0), REQUIRED, SERVER_AT(peer_port) },
 };
 
 #define KEY_COUNT (sizeof keys / sizeof keys[0])
@@ -130,9 +128,7 @@ static void expected_format(const struct key *key, char *out, size_t size)
     case KIND_NUMBER:
         snprintf(out, size, "a whole number from %u to %u", key->min, key->max);
         break;
-    case KIND_PORT:
-        snprintf(out, size, "a port from 1 to 65535%s", key->min == 0 ? ", or 0 for none" : "");
-        break;
+    case KIND_PORT: snprintf(out, size, "a port from 1 to 65535"); break;
     case KIND_WORD: snprintf(out, size, "%s", words); break;
     case KIND_ACKS:
         snprintf(out, size, "%s or a whole number from %u to %u", words, key->min, key->max);

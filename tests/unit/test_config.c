@@ -105,7 +105,6 @@ static void test_defaults(void **state)
     assert_string_equal(c->rm.address, "127.0.0.1");
     assert_int_equal(c->rm.port, 7400);
     assert_int_equal(c->rm.console_port, 7410);
-    assert_int_equal(c->rm.http_port, 0);
     assert_string_equal(c->gfd.address, "127.0.0.1");
     assert_int_equal(c->gfd.port, 7500);
 }
@@ -128,7 +127,7 @@ static void test_values(void **state)
              "restart = { backoff_ms = 7; backoff_ms_max = 7; budget = 1000;\n"
              "            budget_window_s = 86400; };\n"
              "clients = { connections_max = 1; pending_mb_max = 16; client_output_mb_max = 16; };\n"
-             "rm = { address = \"rm.example\"; port = 1; console_port = 2; http_port = 65535; };\n"
+             "rm = { address = \"rm.example\"; port = 1; console_port = 2; };\n"
              "gfd = { address = \"::1\"; port = 3; };\n"
              "hosts = ( { name = \"a\"; address = \"10.0.0.1\"; servers = (\n"
              "            { name = \"x\"; client_port = 4; peer_port = 5; },\n"
@@ -162,7 +161,6 @@ static void test_values(void **state)
     assert_string_equal(c->rm.address, "rm.example");
     assert_int_equal(c->rm.port, 1);
     assert_int_equal(c->rm.console_port, 2);
-    assert_int_equal(c->rm.http_port, 65535);
     assert_string_equal(c->gfd.address, "::1");
     assert_int_equal(c->gfd.port, 3);
     assert_int_equal(c->host_count, 2);
@@ -198,8 +196,8 @@ static void test_refusals(void **state)
           "cluster.cfg:2: clutser: unknown key, expected one of: cluster, run_dir, service, "
           "replication, journal, detection, restart, clients, rm, gfd, hosts" },
         { "cluster = \"c\";\nrm = {\n  prot = 1;\n};\n" HOST,
-          "cluster.cfg:3: rm.prot: unknown key, expected one of: address, port, console_port, "
-          "http_port" },
+          "cluster.cfg:3: rm.prot: unknown key, expected one of: address, port, "
+          "console_port" },
         { "cluster = \"c\";\ngfd = 7500;\n" HOST,
           "cluster.cfg:2: gfd: expected a group { }, got 7500" },
         { "cluster = \"c\";\nreplication = { lease_ms = \"200\"; };\n" HOST,
@@ -251,9 +249,8 @@ static void test_refusals(void **state)
           "(64), got 16" },
         { "cluster = \"c\";\nrm = { port = 0; };\n" HOST,
           "cluster.cfg:2: rm.port: expected a port from 1 to 65535, got 0" },
-        { "cluster = \"c\";\nrm = { http_port = 65536; };\n" HOST,
-          "cluster.cfg:2: rm.http_port: expected a port from 1 to 65535, or 0 for none, got "
-          "65536" },
+        { "cluster = \"c\";\nrm = { console_port = 65536; };\n" HOST,
+          "cluster.cfg:2: rm.console_port: expected a port from 1 to 65535, got 65536" },
         { "cluster = \"c\";\nrm = { address = \"my host\"; };\n" HOST,
           "cluster.cfg:2: rm.address: expected an IP address or a host name, got \"my host\"" },
         { "cluster = \"c\";\nrm = { console_port = 7400; };\n" HOST,
