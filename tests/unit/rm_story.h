@@ -100,6 +100,12 @@ static inline void say(struct story *f)
     }
 }
 
+/* The view issued last. */
+static inline const struct message_view *current(const struct story *f)
+{
+    return saved_current(&f->rm.saved);
+}
+
 static inline void tick(struct story *f, uint64_t ms)
 {
     f->now = at(ms);
@@ -216,6 +222,20 @@ static inline void unlinks(struct story *f, uint64_t ms, node_id server)
         (struct message){ .type = MESSAGE_LINK_DOWN, .link_down = { .incarnation = incarnation } });
 }
 
+/* Its process ends for certain, as the gfd and we see at once. */
+static inline void dies(struct story *f, uint64_t ms, node_id server)
+{
+    gfd_deletes(f, ms, server, true);
+    unlinks(f, ms, server);
+}
+
+/* Its next life. */
+static inline void comes_back(struct story *f, uint64_t ms, node_id server, uint64_t incarnation)
+{
+    gfd_adds(f, ms, server, incarnation);
+    links(f, ms, server, incarnation);
+}
+
 /* A server's state: the view it is in, and the highest number it promised. */
 static inline void states(struct story *f, uint64_t ms, node_id server, uint64_t view,
                           uint64_t promised)
@@ -267,6 +287,14 @@ static inline void reports_damaged(struct story *f, uint64_t ms, node_id server,
     report_all(f, ms, server, view, index, false, 0);
 }
 
+/* All that are linked report the same. */
+static inline void all_report(struct story *f, uint64_t ms, uint64_t view, uint64_t index)
+{
+    for (uint32_t i = 0; i < f->options.server_count; i++)
+        if (f->rm.roster.server[i].linked)
+            reports(f, ms, NODE_SERVER(i), view, index);
+}
+
 /* Intact, but its end was cut when its machine lost its power. */
 static inline void reports_cut(struct story *f, uint64_t ms, node_id server, uint64_t view,
                                uint64_t index)
@@ -301,7 +329,7 @@ static inline void catches_up(struct story *f, uint64_t ms, node_id primary, nod
 
 static inline void accuses(struct story *f, uint64_t ms, node_id from, node_id peer)
 {
-    const struct message_view *view = saved_current(&f->rm.saved);
+    const struct message_view *view = current(f);
 
     deliver(
         f, ms, from,
@@ -365,6 +393,13 @@ static inline int set_up_story(void **state)
     f->version = 3;
     *state = f;
     return 0;
+}
+
+static inline void set_up_five(struct story *f, enum acks_policy acks, uint32_t count)
+{
+    f->options.server_count = f->options.host_count = 5;
+    f->options.policy.acks = acks;
+    f->options.policy.acks_count = count;
 }
 
 static inline int tear_down_story(void **state)

@@ -17,13 +17,6 @@ static void serve_whole(struct story *f)
     forget(f);
 }
 
-static void all_report(struct story *f, uint64_t ms, uint64_t view, uint64_t index)
-{
-    for (uint32_t i = 0; i < 3; i++)
-        if (f->rm.roster.server[i].linked)
-            reports(f, ms, NODE_SERVER(i), view, index);
-}
-
 /* A new cluster starts by itself: order, add, view. */
 static void test_cluster_start(void **state)
 {
@@ -65,8 +58,7 @@ static void test_progress(void **state)
     };
 
     serve_whole(f);
-    gfd_deletes(f, 7000, S3, true);
-    unlinks(f, 7000, S3);
+    dies(f, 7000, S3);
     gfd_adds(f, 7100, S3, life(S3, 2));
     deliver(f, 7200, NODE_GFD, progress);
     assert_int_equal(roster_progress(&f->rm.roster, S3).bytes, 3);
@@ -125,8 +117,7 @@ static void test_switchover_refusals(void **state)
 
     serve_whole(f);
     commands(f, 6000, COMMAND_SWITCHOVER, S5, 1);
-    gfd_deletes(f, 6000, S3, true);
-    unlinks(f, 6000, S3);
+    dies(f, 6000, S3);
     all_report(f, 6001, 1, 9);
     activates(f, 6001, S1, 2);
     forget(f);
@@ -136,8 +127,7 @@ static void test_switchover_refusals(void **state)
     forget(f);
     commands(f, 6003, COMMAND_SWITCHOVER, S1, 4);
     story(f, "answer 4 refused: a switchover to s2 is under way\n");
-    gfd_deletes(f, 6004, S2, true); /* the target itself dies meanwhile */
-    unlinks(f, 6004, S2);
+    dies(f, 6004, S2); /* the target itself dies meanwhile */
     forget(f);
     reports(f, 6005, S1, 2, 9);
     story(f,
@@ -265,8 +255,7 @@ static void test_restart_of_one_too_many(void **state)
     f->options.policy.acks_count = 2;
     serve_whole(f);
     commands(f, 6000, COMMAND_RESTART, S3, 5);
-    gfd_deletes(f, 6001, S2, true);
-    unlinks(f, 6001, S2);
+    dies(f, 6001, S2);
     reports(f, 6002, S1, 1, 9);
     forget(f);
     reports(f, 6002, S3, 1, 9);
@@ -308,8 +297,7 @@ static void test_restart(void **state)
     all_report(f, 6001, 1, 9);
     forget(f);
     activates(f, 6002, S1, 2);
-    gfd_deletes(f, 6003, S3, true);
-    unlinks(f, 6003, S3);
+    dies(f, 6003, S3);
     gfd_adds(f, 6010, S3, 32);
     story(f, "view 2 active\n"
              "s3: stop ordered\n"
@@ -322,7 +310,7 @@ static void test_restart(void **state)
     links(f, 6011, S3, 32);
     catches_up(f, 6012, S1, S3, 32);
     all_report(f, 6013, 2, 12);
-    assert_int_equal(saved_current(&f->rm.saved)->members.set, 7);
+    assert_int_equal(current(f)->members.set, 7);
 }
 
 /* Too late: refused with what it waits for; the wish to start it stays. */
@@ -372,9 +360,9 @@ static void test_acks(void **state)
     activates(f, 6002, S1, 2);
     story(f, "view 2 active\n"
              "answer 3 done: view 2 has acks 2 of 3 members\n");
-    assert_int_equal(saved_current(&f->rm.saved)->acks, 2);
+    assert_int_equal(current(f)->acks, 2);
     commands_count(f, 6003, COMMAND_ACKS_COUNT, 2, 4);
-    assert_int_equal(saved_current(&f->rm.saved)->number, 2);
+    assert_int_equal(current(f)->number, 2);
     begin(f, 7000); /* the config still says all, and has not changed */
     assert_int_equal(f->rm.saved.wanted.acks, ACKS_COUNT);
     assert_int_equal(f->rm.saved.wanted.acks_count, 2);
@@ -389,8 +377,7 @@ static void test_acks_refusals(void **state)
     forget(f);
     commands_count(f, 6000, COMMAND_ACKS_COUNT, 0, 3);
     story(f, "answer 3 refused: acks must be all, majority or a number from 1 to 3\n");
-    gfd_deletes(f, 6000, S3, true);
-    unlinks(f, 6000, S3);
+    dies(f, 6000, S3);
     all_report(f, 6001, 1, 9);
     activates(f, 6001, S1, 2);
     forget(f);
@@ -408,10 +395,8 @@ static void test_recover(void **state)
     commands(f, 6000, COMMAND_RECOVER, NODE_NONE, 1);
     story(f, "answer 1 refused: nothing to recover: no view change waits for servers that are "
              "missing\n");
-    gfd_deletes(f, 6001, S1, true);
-    unlinks(f, 6001, S1);
-    gfd_adds(f, 6100, S1, 12);
-    links(f, 6100, S1, 12);
+    dies(f, 6001, S1);
+    comes_back(f, 6100, S1, 12);
     reports(f, 6101, S1, 0, 0);
     forget(f);
     commands(f, 6200, COMMAND_RECOVER, NODE_NONE, 2);
@@ -468,8 +453,7 @@ static void test_events(void **state)
 
     serve_whole(f);
     rm_wall(&f->rm, at(6000), 5000000);
-    gfd_deletes(f, 6001, S1, true);
-    unlinks(f, 6001, S1);
+    dies(f, 6001, S1);
     reports(f, 6001, S2, 1, 9);
     last = f->rm.event_sequence;
     assert_int_equal(rm_event(&f->rm, last)->time_us, 5001000);
@@ -502,18 +486,16 @@ static void test_history_is_full(void **state)
 
     serve_whole(f);
     for (uint64_t ms = 7000; f->rm.saved.view_count < SAVED_VIEWS_MAX; ms += 1000) {
-        uint64_t number = saved_current(&f->rm.saved)->number;
+        uint64_t number = current(f)->number;
 
         states(f, ms, S2, number, number + 1); /* somebody promised it to an rm that is gone */
         for (uint32_t i = 0; i < 3; i++)
             reports(f, ms + 1, NODE_SERVER(i), number, 10 + number);
-        assert_true(saved_current(&f->rm.saved)->number > number);
+        assert_true(current(f)->number > number);
     }
     forget(f);
-    states(f, 999000, S2, saved_current(&f->rm.saved)->number,
-           saved_current(&f->rm.saved)->number + 1);
-    for (uint32_t i = 0; i < 3; i++)
-        reports(f, 999001, NODE_SERVER(i), saved_current(&f->rm.saved)->number, 1000);
+    states(f, 999000, S2, current(f)->number, current(f)->number + 1);
+    all_report(f, 999001, current(f)->number, 1000);
     tick(f, 999500);
     assert_int_equal(f->rm.saved.view_count, SAVED_VIEWS_MAX);
     assert_non_null(
