@@ -220,6 +220,17 @@ static bool reads_answer(struct server *s, struct instant now)
     return true;
 }
 
+/* Reads that have been answered otherwise, because they waited too long, go from the head. */
+static void reads_drop_answered(struct server *s)
+{
+    struct read_queue *q = &s->reads;
+
+    while (q->count && !pending_find(&s->pending, q->tokens[q->head & (q->capacity - 1)])) {
+        q->head++;
+        q->count--;
+    }
+}
+
 bool requests_blocked(const struct server *s)
 {
     return s->reads_blocked;
@@ -607,7 +618,7 @@ static void expire_waiting(struct server *s, struct instant now)
     for (request = pending_oldest(&s->pending); request; request = next) {
         next = pending_newer(&s->pending, request);
         if (instant_since_ms(now, request->arrived) < REQUEST_HOLD_MS_MAX)
-            return;
+            break;
         if (request->state == PENDING_HELD || is_read(request->kind))
             complete_text(s, request, OUTCOME_NOT_EXECUTED,
                           "TRYAGAIN no primary could take this request in time; it was not "
@@ -615,6 +626,7 @@ static void expire_waiting(struct server *s, struct instant now)
         else
             complete_text(s, request, OUTCOME_UNKNOWN, "");
     }
+    reads_drop_answered(s);
 }
 
 static void append_overdue(struct server *s, struct instant now)

@@ -362,6 +362,23 @@ static void test_truncated_is_not_unexecuted(void **state)
     assert_memory_equal(f->replies[1], "8 not executed TRYAGAIN", 23);
 }
 
+/* Reads that nobody may answer in time are refused, and leave nothing behind: a primary that is cut
+ * off for long does not gather them. */
+static void test_refused_reads_are_gone(void **state)
+{
+    struct fixture *f = *state;
+
+    link_all(f);
+    enter(f, 1, s1, 3, STYLE_ACTIVE);
+    submit(f, 7, 1, REQUEST_READ, "GET a");
+    submit(f, 8, 2, REQUEST_READ, "GET a");
+    tick(f, REQUEST_HOLD_MS_MAX);
+    assert_int_equal(f->reply_count, 2);
+    assert_memory_equal(f->replies[1], "8 not executed TRYAGAIN", 23);
+    assert_int_equal(f->server->pending.count, 0);
+    assert_int_equal(f->server->reads.count, 0);
+}
+
 /* A wall clock that is set back, or another machine's that is behind: time for the service goes on
  * from where it was, a little slower, until the clock has caught up. */
 static void test_clock_set_back(void **state)
@@ -710,6 +727,7 @@ int main(void)
         STORY(test_due_by_an_entry),
         STORY(test_due_when_asked),
         STORY(test_truncated_is_not_unexecuted),
+        STORY(test_refused_reads_are_gone),
         STORY(test_execution_in_pieces),
         STORY(test_execution_by_time),
         STORY(test_no_checkpoint_before_execution),
