@@ -79,7 +79,6 @@ void transfer_out_found(struct transfer_out *t, node_id receiver, uint64_t incar
 void transfer_out_resume(struct transfer_out *t, struct instant now, node_id from,
                          const struct message_checkpoint_ack *ack, struct effects *out);
 void transfer_out_abort(struct transfer_out *t, struct machine *machine, struct effects *out);
-/* Sends the next slice if there is room in the receivers' windows. */
 /* Reads the state out for this server's own disk, if nothing is on its way: what changed since
  * base_index, unless that is 0 or the machine cannot tell. */
 void transfer_out_keep(struct transfer_out *t, struct instant now, struct machine *machine,
@@ -88,6 +87,7 @@ void transfer_out_keep(struct transfer_out *t, struct instant now, struct machin
 /* A slice is on the disk; the whole is, or was given up. */
 void transfer_out_slice_kept(struct transfer_out *t, struct instant now);
 void transfer_out_kept(struct transfer_out *t);
+/* Sends the next slice if there is room in the receivers' windows. */
 void transfer_out_tick(struct transfer_out *t, struct instant now, struct machine *machine,
                        struct effects *out);
 bool transfer_out_keeps(const struct transfer_out *t); /* busy for this server's own disk */
