@@ -52,6 +52,11 @@ byte touched[SERVERS];              /* the view in which it was last sent someth
 #define JOURNAL_VIEW(s)  LAST_VIEW(s)
 #endif
 
+/* The journal of s agrees with that of p, and goes to the first entry of their view at least. The
+ * caller has made `match` the length of what they have in common. */
+#define HOLDS_START(s, p)  (match + 1 == length[s] && AT(s, match) == AT(p, match) && \
+                            VIEW_OF(AT(p, match)) == view[p])
+
 #ifdef MUTANT_NO_FENCE
 #define IS_FENCED(s)     false
 #else
@@ -211,6 +216,8 @@ inline follow(s, p)
 #ifdef MUTANT_HALF_ADOPTED
     touched[s] = view[s];
 #endif
+    /* Rule 5: it is of this view only with all that the primary held at the view's start. */
+    assert(JOURNAL_VIEW(s) != view[s] || HOLDS_START(s, p));
     if
     :: LAST_VIEW(s) == view[s] &&
 #ifdef MUTANT_COUNT_JOINERS
