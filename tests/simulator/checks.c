@@ -59,6 +59,15 @@ static void check_one_primary(struct process *p, const struct server_status *s)
                  (unsigned long long)s->view);
 }
 
+/* Rules 1 and 11: every view is the rm's, which stores it before anybody hears of it. */
+static void check_view_stored(struct process *p, const struct server_status *s)
+{
+    if (s->view > p->sim->checks.stored_number)
+        sim_fail(p->sim, "%s is in view %llu, and the rm has stored none after %llu",
+                 node_name(p->node), (unsigned long long)s->view,
+                 (unsigned long long)p->sim->checks.stored_number);
+}
+
 /* Section 6: while a primary answers reads by its lease, none of a later view has committed. */
 static void check_one_reader(struct process *p, const struct server_status *s)
 {
@@ -251,6 +260,27 @@ static void check_committed(struct process *p, const struct server_status *s)
     p->compared = s->commit_index;
 }
 
+/* Durability: what a life has acknowledged, and what is committed, it has until its end: in its
+ * journal, or in a checkpoint; and its disk has it. */
+static void check_keeps(struct process *p, const struct server_status *s)
+{
+    const struct checks *k = &p->sim->checks;
+    const struct acknowledged *a = &p->acknowledged;
+    const struct committed *entry;
+
+    if (a->incarnation != p->incarnation || a->index == 0 || a->index > k->committed_count ||
+        s->restoring || knows_what_is_lost(p, s))
+        return;
+    entry = &k->committed[a->index - 1];
+    if (entry->view != a->entry_view)
+        return; /* it was not committed, another one was */
+    if ((a->index < server_journal(p->server)->first ? s->executed_index < a->index
+                                                     : !holds(p, a->index, entry)) ||
+        !on_disk(p, p->incarnation, a->index))
+        sim_fail(p->sim, "%s acknowledged entry %llu in view %llu, and has it no more",
+                 node_name(p->node), (unsigned long long)a->index, (unsigned long long)a->view);
+}
+
 /* States are equal at equal index, on whatever way they got there. A state that is being replaced,
  * slice by slice, is none. */
 static void check_digest(struct process *p, const struct server_status *s)
@@ -361,6 +391,7 @@ void checks_turn(struct process *p)
                                                   .acks = (uint8_t)s.acks,
                                                   .primary = s.primary,
                                                   .members = s.members });
+    check_view_stored(p, &s);
     check_one_primary(p, &s);
     check_one_reader(p, &s);
     check_lease_granted(p, &s);
@@ -369,6 +400,7 @@ void checks_turn(struct process *p)
     check_executed_committed(p, &s);
     check_commit_view(p, &s);
     check_committed(p, &s);
+    check_keeps(p, &s);
     check_digest(p, &s);
     check_bounds(p, &s);
     p->status = s;

@@ -45,14 +45,19 @@ static void lease_note(struct process *p, const struct process *primary,
 
 static void acknowledged_note(struct process *p, const struct message_ack *ack)
 {
+    const struct journal *journal = server_journal(p->server);
     struct acknowledged *a = &p->acknowledged;
 
     if (a->incarnation != p->incarnation)
         p->acknowledged_before = *a;
     if (a->incarnation != p->incarnation || a->view != ack->view)
         *a = (struct acknowledged){ .incarnation = p->incarnation, .view = ack->view };
-    if (a->index < ack->index)
+    if (a->index < ack->index) {
         a->index = ack->index;
+        a->entry_view = ack->index >= journal->first && ack->index <= journal->last
+                            ? journal_at(journal, ack->index)->view
+                            : 0;
+    }
 }
 
 bool claims_acknowledged(const struct process *p, uint64_t incarnation, uint64_t view,
@@ -75,6 +80,9 @@ static void ack_check(struct process *p, node_id to, const struct message_ack *a
     struct server_status now;
 
     server_status(p->server, process_clock(p), &now);
+    if (ack->view < now.promised)
+        sim_fail(p->sim, "%s acknowledges in view %" PRIu64 ", after its promise of %" PRIu64,
+                 node_name(p->node), ack->view, now.promised);
     if (now.role == ROLE_BACKUP && now.restoring && ack->index > 0)
         sim_fail(p->sim, "%s acknowledges entry %" PRIu64 " without the state before it",
                  node_name(p->node), ack->index);

@@ -4,10 +4,12 @@
 
 #include <assert.h>
 
+#include "server/server_state.h"
 #include "tests/simulator/parts.h"
 
-#define MILLISECOND_NS UINT64_C(1000000)
-#define PLACES         (HOST_COUNT_MAX + 2u) /* hosts, with those of the rm and the gfd */
+#define MILLISECOND_NS  UINT64_C(1000000)
+#define PLACES          (HOST_COUNT_MAX + 2u) /* hosts, with those of the rm and the gfd */
+#define AMBUSH_BITS_MAX 14u                   /* it strikes within 2^13 us, mostly much sooner */
 
 static void fault(void *subject, uint64_t argument);
 
@@ -262,10 +264,71 @@ static void lose_disk(struct sim *sim, node_id server)
     sim_lose_disk(sim, server);
 }
 
+/* ---- What is under way ---- */
+
+static bool server_is_in(const struct process *p, enum occasion occasion)
+{
+    const struct server *s = p->server;
+
+    if (p->state != PROCESS_RUNNING)
+        return occasion == OCCASION_RECOVERY;
+    switch (occasion) {
+    case OCCASION_VIEW_CHANGE: return p->status.promised > p->status.view;
+    case OCCASION_CHECKPOINT: return transfer_out_busy(&s->transfer_out) || s->transfer_in.open;
+    case OCCASION_DONATION:
+        return s->transfer_in.open ||
+               (transfer_out_busy(&s->transfer_out) && !s->transfer_out.round &&
+                !transfer_out_keeps(&s->transfer_out));
+    case OCCASION_JOIN: return p->status.role == ROLE_JOINER;
+    default: return p->status.role == ROLE_NONE || p->status.restoring;
+    }
+}
+
+static bool is_in(struct sim *sim, enum occasion occasion)
+{
+    const struct process *rm = sim_process(sim, NODE_RM);
+
+    if (occasion == OCCASION_VIEW_CHANGE && rm->state == PROCESS_RUNNING && rm->rm->view.fencing)
+        return true;
+    for (uint32_t i = 0; i < sim->options.servers; i++)
+        if (server_is_in(sim_process(sim, NODE_SERVER(i)), occasion))
+            return true;
+    return false;
+}
+
+/* So that it can be counted what has met what. */
+static void fault_trace(struct sim *sim, enum fault_kind kind)
+{
+    static const char *const kinds[] = {
+#define X(name, weight) #name,
+        FAULTS(X)
+#undef X
+    };
+    static const char *const occasions[] = {
+#define X(name, text) text,
+        OCCASIONS(X)
+#undef X
+    };
+    char during[100];
+    size_t used = 0;
+
+    if (!sim->options.trace)
+        return;
+    during[0] = '\0';
+    for (uint32_t i = 0; i < OCCASION_COUNT; i++)
+        if (is_in(sim, (enum occasion)i))
+            used += (size_t)snprintf(during + used, sizeof during - used, "%s%s",
+                                     used > 0 ? ", " : " during ", occasions[i]);
+    sim_trace(sim, NODE_NONE, "fault %s%s", kinds[kind], during);
+}
+
+/* ---- What happens ---- */
+
 static void fault_do(struct sim *sim, enum fault_kind kind)
 {
     node_id primary = sim_primary(sim);
 
+    fault_trace(sim, kind);
     switch (kind) {
     case FAULT_CRASH_SERVER: crash(sim, any_server(sim)); break;
     case FAULT_CRASH_PRIMARY:
@@ -331,6 +394,39 @@ static enum fault_kind kind_drawn(struct sim *sim)
     return FAULT_HEAL;
 }
 
+static void strike(void *subject, uint64_t kind)
+{
+    struct sim *sim = subject;
+
+    if (!sim->faults_over)
+        fault_do(sim, (enum fault_kind)kind);
+}
+
+void faults_watch(struct sim *sim)
+{
+    uint64_t wait_us;
+
+    if (!sim->ambush.set || !is_in(sim, (enum occasion)sim->ambush.occasion))
+        return;
+    sim->ambush.set = false;
+    wait_us = sim_chance(sim, UINT64_C(1) << sim_chance(sim, AMBUSH_BITS_MAX));
+    sim_after(sim, wait_us * 1000, strike, sim, sim->ambush.kind);
+}
+
+/* At once, or when it meets something. */
+static void fault_begin(struct sim *sim, enum fault_kind kind)
+{
+    uint32_t one_in = sim->options.ambush_one_in;
+
+    if (one_in == 0 || sim->ambush.set || sim_chance(sim, one_in) > 0) {
+        fault_do(sim, kind);
+        return;
+    }
+    sim->ambush.set = true;
+    sim->ambush.kind = kind;
+    sim->ambush.occasion = (uint32_t)sim_chance(sim, OCCASION_COUNT);
+}
+
 static void fault_later(struct sim *sim)
 {
     sim_after(sim, sim_chance(sim, 2 * (uint64_t)sim->options.fault_every_ms * MILLISECOND_NS),
@@ -344,10 +440,10 @@ static void fault(void *subject, uint64_t argument)
     (void)argument;
     if (sim->faults_over)
         return;
-    fault_do(sim, kind_drawn(sim));
+    fault_begin(sim, kind_drawn(sim));
     /* Troubles seldom come alone. */
     if (sim_chance(sim, 3) == 0)
-        fault_do(sim, kind_drawn(sim));
+        fault_begin(sim, kind_drawn(sim));
     fault_later(sim);
 }
 

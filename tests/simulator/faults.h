@@ -60,6 +60,22 @@ enum fault_kind {
         FAULT_COUNT
 };
 
+/* What may be under way when a fault comes. Most of it is over soon, so that chance seldom meets
+ * it: some faults wait for it. */
+#define OCCASIONS(X)                                                               \
+    X(VIEW_CHANGE, "a view change") /* the rm has fenced, or a server is fenced */ \
+    X(CHECKPOINT, "a checkpoint")   /* read out, on its way, or taken in */        \
+    X(DONATION, "a donation")       /* a checkpoint for a joiner */                \
+    X(JOIN, "a join")               /* a server catches up */                      \
+    X(RECOVERY, "a recovery")       /* a server is on its way back */
+
+enum occasion {
+#define X(name, text) OCCASION_##name,
+    OCCASIONS(X)
+#undef X
+        OCCASION_COUNT
+};
+
 /* Does one of HARDWARE_FAULTS. */
 void hardware_fault(struct sim *sim, enum fault_kind kind);
 

@@ -105,6 +105,7 @@ struct dialler {
 /* The most that a life of a server has acknowledged in one view. */
 struct acknowledged {
     uint64_t incarnation, view, index;
+    uint64_t entry_view; /* of the entry there; 0: not known, a checkpoint holds it */
 };
 
 enum process_state { PROCESS_DOWN, PROCESS_STARTING, PROCESS_RUNNING };
@@ -290,6 +291,10 @@ struct sim {
                               that are written by themselves */
     uint32_t expiring_key; /* register whose values may have an end; UINT32_MAX: none */
     bool faults_over;
+    struct {
+        bool set;
+        uint32_t kind, occasion; /* of faults.h: what is to happen, and when */
+    } ambush;
     struct history history;
     struct checks checks;
     struct saved saved; /* what the rm has stored */
@@ -411,6 +416,7 @@ bool claims_acknowledged(const struct process *server, uint64_t incarnation, uin
 
 /* faults.c */
 void faults_begin(struct sim *sim);
+void faults_watch(struct sim *sim); /* after each turn: a fault may have waited for this */
 /* Whether too few members of a view are left for another to follow it. */
 bool faults_doom_view(struct sim *sim, const struct message_view *view);
 /* Whether acknowledged writes survive if all that these servers have is lost, and the power of

@@ -355,6 +355,7 @@ void process_turn(struct process *p)
         return;
     p->core.check(p->core.self);
     checks_turn(p);
+    faults_watch(sim);
     check_rest(p, idle);
     p->busy_until_ns = sim->now_ns + turn_us(p) * 1000u;
     if (p->inbox.first)

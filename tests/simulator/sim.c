@@ -21,6 +21,7 @@
 #define ANSWER_MS      20000u /* after that, to answer every request; and to hold the same */
 #define QUIET_MS       3000u  /* of a run without faults */
 #define LOSS_WAIT_MS   3000u  /* how long it is watched waiting before the loss is accepted */
+#define CLOCK_PPM_MAX  5000u  /* two clocks differ by the 1 % that leases allow for (section 6) */
 
 uint64_t sim_chance(struct sim *sim, uint64_t bound)
 {
@@ -157,6 +158,25 @@ static void faults_draw(struct sim_options *o, struct random *r)
     o->may_lose = random_below(r, 20) == 0;
 }
 
+/* Faults that wait for something rare, and more of that: in a third of the seeds, drawn apart, so
+ * that the others are what they are without. */
+static void ambush_draw(struct sim_options *o, uint64_t seed)
+{
+    struct random r = random_seeded(seed ^ 0xa3b5u);
+
+    if (random_below(&r, 3) != 0)
+        return;
+    o->ambush_one_in = 1 + (uint32_t)random_below(&r, 4);
+    if (o->clock_ppm_max > 0)
+        o->clock_ppm_max = CLOCK_PPM_MAX;
+    /* A journal that soon begins late: who comes with nothing needs a checkpoint. */
+    if (random_below(&r, 2) == 0) {
+        o->bulk_bytes = 4096u << random_below(&r, 5);
+        o->journal_bytes_max = 1u << 20;
+        o->plain_clients++;
+    }
+}
+
 void sim_options_drawn(struct sim_options *o, uint64_t seed)
 {
     struct random r = random_seeded(seed ^ 0x51u);
@@ -208,6 +228,7 @@ void sim_options_drawn(struct sim_options *o, uint64_t seed)
     o->value_bytes_max = random_below(&r, 4) ? 0 : 1024u << random_below(&r, 12);
     o->fsync = random_below(&r, 2) ? FSYNC_ALWAYS : (enum fsync_policy)random_below(&r, 3);
     o->fsync_interval_ms = 1u << random_below(&r, 12);
+    ambush_draw(o, seed);
 }
 
 /* The config that such a cluster would have; addresses do not matter. */

@@ -53,6 +53,7 @@ struct sim_options {
     uint32_t faults_ms;
     uint32_t fault_every_ms;   /* mean time between two */
     uint32_t fault_weight[64]; /* of each enum fault_kind (faults.h) */
+    uint32_t ambush_one_in;    /* of the faults waits for what it is to meet (faults.h); 0: none */
     bool may_lose;             /* kills more servers at once than acks allows for, in the end */
 };
 
