@@ -65,7 +65,9 @@ static void wire_schedule(struct connection *c, int side)
     uint64_t part = (first->from_ns > now ? first->from_ns : now) + PART_NS;
     uint64_t at = first->type == PARCEL_MESSAGE && part < first->at_ns ? part : first->at_ns;
 
-    sim_after(c->sim, at > now ? at - now : 0, wire_arrive, c, (uint64_t)side);
+    c->wire[side].event++;
+    sim_after(c->sim, at > now ? at - now : 0, wire_arrive, c,
+              c->wire[side].event << 1 | (uint64_t)side);
 }
 
 static void wire_put(struct connection *c, int side, struct parcel *parcel)
@@ -132,11 +134,11 @@ static void die_of_silence(void *subject, uint64_t argument)
 static void wire_arrive(void *subject, uint64_t argument)
 {
     struct connection *c = subject;
-    int side = (int)argument;
+    int side = (int)(argument & 1u);
     struct wire *wire = &c->wire[side];
     struct parcel *parcel;
 
-    if (!wire->parcels.first || wire->stalled)
+    if (!wire->parcels.first || wire->stalled || argument >> 1 != wire->event)
         return;
     if (wire_blocked(c, side)) {
         wire->stalled = true;
@@ -162,22 +164,58 @@ static void wire_arrive(void *subject, uint64_t argument)
 }
 
 /* What gets through again does so after a while, as TCP sends again ever more rarely. */
+static void wire_healed(struct connection *c, int side)
+{
+    struct wire *wire = &c->wire[side];
+    struct sim *sim = c->sim;
+
+    if (!wire->stalled || wire_blocked(c, side))
+        return;
+    wire->stalled = false;
+    if (!wire->parcels.first)
+        return;
+    wire->parcels.first->at_ns = sim->now_ns + sim_between(sim, 1, 200) * MILLISECOND_NS;
+    wire->parcels.first->from_ns = wire->parcels.first->at_ns;
+    if (wire->last_ns < wire->parcels.first->at_ns)
+        wire->last_ns = wire->parcels.first->at_ns;
+    wire_schedule(c, side);
+}
+
+/* What waits on a link that was slow goes on as fast as the link is now. */
+static void wire_hastened(struct connection *c, int side)
+{
+    struct wire *wire = &c->wire[side];
+    uint64_t until = c->sim->now_ns, delay = c->sim->options.delay_us_max * UINT64_C(1000);
+
+    for (struct parcel *p = wire->parcels.first; p; p = p->next) {
+        uint64_t busy = busy_ns(c, side, p->size);
+
+        until += busy;
+        if (p->at_ns > until + delay) {
+            p->at_ns = until + delay;
+            p->from_ns = p->at_ns - busy;
+        }
+        wire->last_ns = p->at_ns;
+    }
+    if (wire->busy_until_ns > until)
+        wire->busy_until_ns = until;
+    if (wire->parcels.first && !wire->stalled)
+        wire_schedule(c, side);
+}
+
 void network_healed(struct sim *sim)
 {
+    struct path was[NODE_COUNT][NODE_COUNT];
+
+    memcpy(was, sim->path, sizeof was);
+    memset(sim->path, 0, sizeof sim->path);
     for (struct connection *c = sim->connections; c; c = c->next)
         for (int side = 0; side < 2; side++) {
-            struct wire *wire = &c->wire[side];
+            const struct path *path = &was[c->end[1 - side]->node][c->end[side]->node];
 
-            if (!wire->stalled || wire_blocked(c, side))
-                continue;
-            wire->stalled = false;
-            if (!wire->parcels.first)
-                continue;
-            wire->parcels.first->at_ns = sim->now_ns + sim_between(sim, 1, 200) * MILLISECOND_NS;
-            wire->parcels.first->from_ns = wire->parcels.first->at_ns;
-            if (wire->last_ns < wire->parcels.first->at_ns)
-                wire->last_ns = wire->parcels.first->at_ns;
-            wire_schedule(c, side);
+            if (path->delay_us || path->bytes_per_ms)
+                wire_hastened(c, side);
+            wire_healed(c, side);
         }
 }
 

@@ -74,6 +74,7 @@ struct wire {
     struct parcels parcels; /* under way, in order */
     uint64_t last_ns;       /* when the last of them arrives */
     uint64_t busy_until_ns; /* with sending what has been given to it */
+    uint64_t event;         /* the one that counts: others were for what comes otherwise now */
     bool stalled;           /* the first of them cannot get through */
     bool cut;               /* what is sent now is lost */
 };
@@ -372,6 +373,7 @@ void network_take(struct process *process, const struct parcel *parcel);
 void network_process_ended(struct process *process);
 void network_break(struct sim *sim, node_id a, node_id b);
 void network_half_open(struct sim *sim, node_id a, node_id b);
+/* Nothing is cut or slow any more, also for what is under way. */
 void network_healed(struct sim *sim);
 void network_free(struct sim *sim);
 

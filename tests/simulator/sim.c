@@ -546,7 +546,6 @@ void sim_heal(struct sim *sim)
     if (memcmp(sim->cut, uncut, sizeof uncut) != 0)
         sim_trace(sim, NODE_NONE, "the network is whole");
     memset(sim->cut, 0, sizeof sim->cut);
-    memset(sim->path, 0, sizeof sim->path);
     network_healed(sim);
 }
 
