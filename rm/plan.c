@@ -308,38 +308,42 @@ static void take_members(const struct view *v, struct instant now, struct plan *
 /* Too few for the policy: others come in before they have caught up. They count only once their
  * journals are consistent, so commits wait for them; without them commits would wait for ever, as
  * nobody can catch up without a primary. Those that are about to be restarted come last: they
- * cannot be ordered to stop before there is a view without them. */
-static void take_more_members(const struct view *v, struct instant now, struct plan *plan)
+ * cannot be ordered to stop before there is a view without them. True when there are such. */
+static bool take_more_members(const struct view *v, struct instant now, struct plan *plan)
 {
     struct members *m = &plan->view.members;
-    uint32_t count = v->options.server_count;
+    uint32_t count = v->options.server_count, before = m->set;
 
     for (uint32_t n = 0; n < 2 * count; n++) {
         uint32_t i = n % count;
 
         if (view_policy_acks(&v->saved->wanted, members_count(m)))
-            return;
+            break;
         if (!is_present(v, i) || in_set(m->set | v->saved->stopped, i) || is_paused(v, now, i) ||
             (n < count && in_set(excluded(v, now), i)))
             continue;
         members_put(m, NODE_SERVER(i), v->election.latest[i].incarnation);
         plan->kept |= v->leaving & 1u << i;
     }
+    return m->set != before;
 }
 
 /* Only the primary can give a state to a member that has none, or one from before the last view
- * known active: such a view is no chain. One taken in for want of others may lack it still when the
- * next view is made. */
-static void choose_propagation(const struct view *v, struct plan *plan)
+ * known active, or one that lags behind what others keep: such a view is no chain. One taken in for
+ * want of others may lack it still when the next view is made; one that was left out for being
+ * silent in a chain may be the one that could not be fed there. */
+static void choose_propagation(const struct view *v, struct plan *plan, bool more)
 {
     const struct view_policy *policy = &v->saved->wanted;
     uint64_t oldest = v->saved->view_count ? v->saved->views[0].number : 1;
+    bool star = more || (plan->view.members.set & v->accused);
 
-    plan->view.propagation = (uint8_t)policy->propagation;
     for (uint32_t i = 0; i < v->options.server_count; i++)
-        if (in_set(plan->view.members.set, i) && v->election.latest[i].journal_view < oldest &&
-            !plan->all_equal_empty)
-            plan->view.propagation = PROPAGATION_STAR;
+        if (in_set(plan->view.members.set, i) && v->election.latest[i].journal_view < oldest)
+            star = true;
+    plan->view.propagation = (uint8_t)policy->propagation;
+    if (star && !plan->all_equal_empty)
+        plan->view.propagation = PROPAGATION_STAR;
 }
 
 bool plan_all_adopted(const struct view *v)
@@ -432,8 +436,7 @@ bool plan_make(const struct view *v, struct instant now, struct plan *plan,
     plan->view.primary = leader;
     plan->view.style = (uint8_t)policy->style;
     take_members(v, now, plan, leader);
-    take_more_members(v, now, plan);
-    choose_propagation(v, plan);
+    choose_propagation(v, plan, take_more_members(v, now, plan));
     plan->view.acks = (uint8_t)view_policy_acks(policy, members_count(&plan->view.members));
     plan->view.lease_wait_ms = lease_wait_ms(v, now);
     if (plan_rule(v) == PLAN_ELECTION)

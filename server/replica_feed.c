@@ -125,12 +125,17 @@ static uint64_t last_view_of(const struct message_position *position)
 
 /* Before the view is active, what it would throw away may be needed to elect. Not one that is not
  * intact: this life has acknowledged nothing of it, and it does not speak for earlier ones. Nor one
- * that ends before a view of which we hold something committed: whoever leads after that view must
- * hold it too, and of those before nothing matters any more. */
+ * that ends before an entry of which we know that it is committed: enough others hold that entry,
+ * and with it all of this journal, to tell any election so. */
 static bool needed(const struct replica *r, const struct message_position *position)
 {
-    return position->whole && position->intact && position->last_index > 0 &&
-           (r->serving || last_view_of(position) >= replica_view_at(r, reset_base(r)));
+    const uint64_t base = reset_base(r), base_view = replica_view_at(r, base);
+    const uint64_t view = last_view_of(position);
+
+    if (!position->whole || !position->intact || position->last_index == 0)
+        return false;
+    return r->serving || base > r->commit_index || view > base_view ||
+           (view == base_view && position->last_index >= base);
 }
 
 void feed_position(struct replica *r, struct instant now, const struct message *message,

@@ -95,12 +95,17 @@ static void take_commit(struct replica *r, uint64_t commit_index, struct effects
     effects_add(out, EFFECT_COMMIT)->reference = commit;
 }
 
-/* The view of the entry to begin behind is one that has committed something: a journal that ends
- * before it is needed by nobody. */
+/* A journal that ends before an entry which is committed is needed by nobody: others hold that
+ * entry, and with it all that is here. */
 static bool may_begin_anew(const struct replica *r, const struct message_append *append)
 {
-    return r->role == ROLE_JOINER || r->last_index == 0 || !r->whole || !r->intact ||
-           replica_journal_view(r) < append->prev_view;
+    const uint64_t view = replica_journal_view(r);
+
+    if (r->role == ROLE_JOINER || r->last_index == 0 || !r->whole || !r->intact)
+        return true;
+    return append->commit_index >= append->prev_index &&
+           (view < append->prev_view ||
+            (view == append->prev_view && r->last_index < append->prev_index));
 }
 
 void follow_append(struct replica *r, struct instant now, const struct message *message,

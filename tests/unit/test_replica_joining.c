@@ -229,21 +229,28 @@ static void test_acknowledged_before_a_reset(void **state)
     assert_true(said(f, "caught_up"));
 }
 
+/* A member of view 2 that holds the entries 4 to last of the runs; it is whole and intact. */
+static struct message position_far(uint64_t view, uint64_t last, const struct journal_run *run)
+{
+    struct message m = position(view, 22, 4, last, run, 1);
+
+    m.position.whole = m.position.intact = 1;
+    return m;
+}
+
 /* A member that ends before what is kept for it: while the view is not active, it may throw its
- * journal away only if it is not intact, or ends before a view that has committed something. Else
- * the rm is to leave it out. */
+ * journal away only if it is not intact, or if all of it is known to be committed. Else the rm is
+ * to leave it out. */
 static void test_member_far_behind(void **state)
 {
     struct fixture *f = *state;
-    const struct journal_run run = { 3, 2 }, earlier = { 3, 1 };
-    struct message m = position(2, 22, 4, 9, &run, 1);
+    const struct journal_run later = { 3, 3 }, same = { 3, 2 }, earlier = { 3, 1 };
+    struct message m = position_far(4, 9, &later);
 
     link_up(f, NODE_RM, 1);
     link_up(f, s2, 22);
     replica_recover_state(&f->replica, 50, 2);
-    hear(f, NODE_RM, view(3, s1, 2, 3));
-    m.position.view = 3;
-    m.position.whole = m.position.intact = 1;
+    hear(f, NODE_RM, view(4, s1, 2, 3));
     hear(f, s2, m);
     assert_true(said(f, "its journal ends before what is kept for it"));
     assert_false(f->replica.peers[1].fed);
@@ -252,12 +259,34 @@ static void test_member_far_behind(void **state)
     assert_true(f->replica.peers[1].reset);
     assert_int_equal(f->replica.peers[1].reset_index, 50);
 
-    hear(f, NODE_RM, view(4, s1, 2, 3));
-    m = position(4, 22, 4, 9, &earlier, 1);
-    m.position.whole = m.position.intact = 1;
-    hear(f, s2, m);
+    hear(f, NODE_RM, view(5, s1, 2, 3));
+    hear(f, s2, position_far(5, 9, &earlier));
     assert_true(f->replica.peers[1].reset);
     assert_int_equal(f->replica.peers[1].reset_index, 50);
+
+    /* Of the very view that committed the entry: seed 503099. */
+    hear(f, NODE_RM, view(6, s1, 2, 3));
+    hear(f, s2, position_far(6, 9, &same));
+    assert_true(f->replica.peers[1].reset);
+    assert_int_equal(f->replica.peers[1].reset_index, 50);
+}
+
+/* What is kept begins behind an entry that is not known to be committed: no journal may be thrown
+ * away for it. */
+static void test_member_behind_uncommitted(void **state)
+{
+    struct fixture *f = *state;
+    const struct journal_run run = { 3, 1 };
+
+    link_up(f, NODE_RM, 1);
+    link_up(f, s2, 22);
+    replica_recover_state(&f->replica, 50, 2);
+    f->replica.commit_index = 49;
+    f->replica.executed_index = 49;
+    hear(f, NODE_RM, view(3, s1, 2, 3));
+    hear(f, s2, position_far(3, 9, &run));
+    assert_true(said(f, "its journal ends before what is kept for it"));
+    assert_false(f->replica.peers[1].fed);
 }
 
 /* A member that is told to begin anew looks itself whether its journal may be needed. */
@@ -268,15 +297,19 @@ static void test_begins_anew_unless_needed(void **state)
 
     link_up(f, NODE_RM, 1);
     link_up(f, s2, 22);
-    hear(f, NODE_RM, view(1, s2, 2, 3));
-    hear(f, s2, append(f, 1, 0, 1, 3, 1, 0));
+    hear(f, NODE_RM, view(2, s2, 2, 3));
+    hear(f, s2, append(f, 2, 0, 1, 3, 2, 0));
     tick(f, 1);
     hear(f, NODE_RM, view(4, s2, 2, 3));
-    m = append(f, 4, 1, 51, 51, 4, 0);
+    m = append(f, 4, 1, 51, 51, 4, 50);
     m.append.reset = true;
     hear(f, s2, m);
     assert_int_equal(f->replica.last_index, 3);
-    m = append(f, 4, 2, 51, 51, 4, 0);
+    m = append(f, 4, 3, 51, 51, 4, 49);
+    m.append.reset = true;
+    hear(f, s2, m);
+    assert_int_equal(f->replica.last_index, 3);
+    m = append(f, 4, 2, 51, 51, 4, 50);
     m.append.reset = true;
     hear(f, s2, m);
     assert_int_equal(f->replica.last_index, 51);
@@ -397,6 +430,7 @@ int main(void)
         STORY(test_joiner_with_a_later_state),
         STORY(test_acknowledged_before_a_reset),
         STORY(test_member_far_behind),
+        STORY(test_member_behind_uncommitted),
         STORY(test_begins_anew_unless_needed),
         STORY(test_member_without_state),
         STORY(test_backup_without_state),

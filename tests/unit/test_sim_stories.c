@@ -399,6 +399,37 @@ static void test_value_longer_than_patience(void **state)
     }
 }
 
+/* A member lags, as its link is slow, until nobody keeps what it lacks; then the operator wants the
+ * word of all, so that no view can do without it: it gets a checkpoint. In a chain it is fed by one
+ * that cannot give it that. Views came and went for ever (seed 503099). */
+static void test_lags_behind_what_is_kept(void **state)
+{
+    (void)state;
+    for (int chain = 0; chain < 2; chain++) {
+        struct sim_options options = busy(16);
+        struct sim *sim;
+        node_id last;
+
+        options.servers = options.hosts = 4;
+        options.acks = ACKS_MAJORITY;
+        options.propagation = chain ? PROPAGATION_CHAIN : PROPAGATION_STAR;
+        options.bulk_bytes = 1u << 20;
+        options.plain_clients = 3;
+        options.journal_bytes_max = 1u << 20;
+        sim = cluster(&options);
+        last = NODE_SERVER((node_index(sim_primary(sim)) + 3) % 4);
+        sim_slow(sim, chain ? NODE_SERVER((node_index(last) + 3) % 4) : sim_primary(sim), last, 0,
+                 100);
+        sim_run(sim, 5000);
+        assert_true(sim_is_whole(sim));
+        sim_acks(sim, ACKS_COUNT, 4);
+        sim_run(sim, 100);
+        sim_heal(sim);
+        assert_true(sim_run_until(sim, sim_is_whole, 10000));
+        over(sim);
+    }
+}
+
 /* Two sessions are remembered of four: those that were forgotten begin again, and nothing old that
  * is sent again is executed again. */
 static void test_sessions_forgotten(void **state)
@@ -600,6 +631,7 @@ int main(void)
         cmocka_unit_test(test_operator),
         cmocka_unit_test(test_slow_links),
         cmocka_unit_test(test_value_longer_than_patience),
+        cmocka_unit_test(test_lags_behind_what_is_kept),
         cmocka_unit_test(test_sessions_forgotten),
         cmocka_unit_test(test_expiry_over_failovers),
         cmocka_unit_test(test_half_open_and_operator),

@@ -171,6 +171,29 @@ static void test_old_journal_is_no_chain(void **state)
              "fence 4 sent to s1, s2 (another propagation wanted)\n");
 }
 
+/* What one of them has ends before what the one that feeds it keeps: it is silent, and with it all
+ * behind it. No view can be without them, and a chain would come to the same again (seed 503099).
+ */
+static void test_silent_in_a_chain(void **state)
+{
+    struct story *f = *state;
+
+    f->options.policy = (struct view_policy){ .acks = ACKS_COUNT,
+                                              .acks_count = 3,
+                                              .propagation = PROPAGATION_CHAIN };
+    serve(f, 5000);
+    assert_int_equal(current(f)->propagation, PROPAGATION_CHAIN);
+    accuses(f, 5000, S1, S3);
+    tick(f, 5020);
+    reports(f, 5021, S1, 1, 9);
+    reports(f, 5021, S2, 1, 9);
+    reports(f, 5021, S3, 1, 4);
+    tick(f, 5300); /* it may be taken in again */
+    assert_int_equal(current(f)->number, 2);
+    assert_int_equal(current(f)->members.set, 7);
+    assert_int_equal(current(f)->propagation, PROPAGATION_STAR);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -181,6 +204,7 @@ int main(void)
         STORY(test_joiner_loses_its_primary),
         STORY(test_policy_unmet),
         STORY(test_old_journal_is_no_chain),
+        STORY(test_silent_in_a_chain),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
