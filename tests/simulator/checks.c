@@ -92,7 +92,7 @@ static void check_one_reader(struct process *p, const struct server_status *s)
 /* Section 6: nobody reads by leases that were not granted. Clocks differ a little. */
 static void check_lease_granted(struct process *p, const struct server_status *s)
 {
-    uint64_t slack_ns = (p->sim->options.lease_ms / 50 + 1) * UINT64_C(1000000);
+    uint64_t slack_ns = (p->sim->options.lease_ms / 50 + 1) * MILLISECOND_NS;
     uint32_t count = 1;
 
     if (!s->leased)
@@ -413,7 +413,7 @@ static bool just_died(struct sim *sim, const struct message_view *view)
         const struct process *p = sim_process(sim, NODE_SERVER(i));
 
         if ((view->members.set >> i & 1u) && p->ended_ns > 0 &&
-            p->ended_ns + NEWS_MS * UINT64_C(1000000) > sim->now_ns)
+            p->ended_ns + NEWS_MS * MILLISECOND_NS > sim->now_ns)
             return true;
     }
     return false;

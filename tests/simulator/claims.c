@@ -6,8 +6,6 @@
 #include "server/replica.h"
 #include "tests/simulator/parts.h"
 
-#define MILLISECOND_NS UINT64_C(1000000)
-
 /* Rule 5: the journal's view is that of its last entry, and no later one. */
 static void report_check(struct process *p, const struct message_report *report)
 {

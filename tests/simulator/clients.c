@@ -8,7 +8,6 @@
 #include "common/resp.h"
 #include "tests/simulator/parts.h"
 
-#define MILLISECOND_NS   UINT64_C(1000000)
 #define CALL_DEADLINE_MS 60000u
 
 static void session_timer(void *subject, uint64_t at);

@@ -19,7 +19,6 @@
 #define SYNC_US_MAX    3000u
 #define SLOW_MS_MAX    150u /* what either takes on a disk that is slow */
 #define NO_ROOM_ONE_IN 20u  /* checkpoints that find no room, while there are faults */
-#define MILLISECOND_NS UINT64_C(1000000)
 
 /* One thing written to the journal. */
 struct written {

@@ -7,7 +7,6 @@
 #include "server/services/kv.h"
 #include "tests/simulator/parts.h"
 
-#define MILLISECOND_NS     UINT64_C(1000000)
 #define SIGNAL_TERMINATE   15u
 #define SIGNAL_KILL        9u
 #define BACKUP_ONE_IN      4u  /* stores of the rm */

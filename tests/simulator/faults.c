@@ -7,7 +7,6 @@
 #include "server/server_state.h"
 #include "tests/simulator/parts.h"
 
-#define MILLISECOND_NS  UINT64_C(1000000)
 #define PLACES          (HOST_COUNT_MAX + 2u) /* hosts, with those of the rm and the gfd */
 #define AMBUSH_BITS_MAX 14u                   /* it strikes within 2^13 us, mostly much sooner */
 

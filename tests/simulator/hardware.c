@@ -3,7 +3,6 @@
 #include "tests/simulator/faults.h"
 #include "tests/simulator/parts.h"
 
-#define MILLISECOND_NS  UINT64_C(1000000)
 #define DOWN_MS_MAX     2000u /* of a host without power, of a process nobody starts */
 #define ROW_COUNT_MAX   5u    /* processes that die in a row */
 #define ROW_MS_MAX      300u  /* from the first to the last of them */

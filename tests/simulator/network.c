@@ -9,7 +9,6 @@
 
 #define LOCAL_DELAY_US_MIN 5u /* within a host */
 #define LOCAL_DELAY_US_MAX 60u
-#define MILLISECOND_NS     UINT64_C(1000000)
 #define PART_NS            (10 * MILLISECOND_NS) /* between two looks at what has come so far */
 
 static void wire_arrive(void *subject, uint64_t side);

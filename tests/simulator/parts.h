@@ -13,6 +13,7 @@
 #include "tests/simulator/history.h"
 #include "tests/simulator/sim.h"
 
+#define MILLISECOND_NS   UINT64_C(1000000)
 #define TURN_PARCELS_MAX 64u   /* that one turn of a process takes in */
 #define TURNS_IDLE_MAX   200u  /* turns within 10 ms in which nothing comes in: it spins */
 #define LINK_DIES_MS_MIN 1000u /* a silent link dies after so long */

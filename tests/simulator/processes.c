@@ -154,7 +154,7 @@ void process_start(struct process *p)
     network_dial_all(p);
     process_wake(p);
     if (p->dies_again)
-        sim_after(p->sim, sim_chance(p->sim, DIES_AGAIN_MS * UINT64_C(1000000)), dies_again, p,
+        sim_after(p->sim, sim_chance(p->sim, DIES_AGAIN_MS * MILLISECOND_NS), dies_again, p,
                   p->life);
     p->dies_again = false;
 }

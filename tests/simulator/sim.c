@@ -8,11 +8,10 @@
 #include "tests/simulator/faults.h"
 #include "tests/simulator/parts.h"
 
-#define MILLISECOND_NS UINT64_C(1000000)
-#define STEPS_MAX      20000000u /* events of a run: beyond that it runs in circles */
-#define RM_HOST        (HOST_COUNT_MAX)
-#define GFD_HOST       (HOST_COUNT_MAX + 1u)
-#define PEACE_MS       30000u /* after the last fault, to be whole again */
+#define STEPS_MAX 20000000u /* events of a run: beyond that it runs in circles */
+#define RM_HOST   (HOST_COUNT_MAX)
+#define GFD_HOST  (HOST_COUNT_MAX + 1u)
+#define PEACE_MS  30000u /* after the last fault, to be whole again */
 #define SETTLE_MS                                                                  \
     3000u /* for what the faults set off, links that are dialled again most of all \
            */
