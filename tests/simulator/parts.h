@@ -341,7 +341,7 @@ void edge_noted(struct process *process, const struct effect *note);
 void edge_store_replace(struct process *rm, bool lost);
 void edge_exited(struct process *process, uint8_t signal, uint8_t status);
 
-/* disks.c */
+/* disks.c, disks_threads.c, disks_recovery.c */
 enum disk_outcome {
     DISK_READ,
     DISK_USELESS,    /* begins anew, with another server; the disk is as if new */

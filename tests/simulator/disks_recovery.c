@@ -1,0 +1,160 @@
+/* What a new life of a server finds on its disk, and what it may believe: see disks.c. */
+#include "tests/simulator/disks_state.h"
+
+static bool image_read(struct process *p, const struct image *image)
+{
+    struct bytes rest = buffer_bytes(&image->slices);
+
+    server_recover_state_begin(p->server, image->head.base_index == 0);
+    while (rest.data && rest.size) {
+        uint32_t size;
+
+        memcpy(&size, rest.data, sizeof size);
+        if (!server_recover_state_slice(p->server, bytes_of(rest.data + sizeof size, size)))
+            return false;
+        rest = bytes_of(rest.data + sizeof size + size, rest.size - sizeof size - size);
+    }
+    return server_recover_state_end(p->server, image->head.index, image->head.index_view,
+                                    image->head.time_us, image->head.digest);
+}
+
+static void put_aside(const struct process *p, const struct image *image)
+{
+    sim_trace(p->sim, p->node, "puts the %s of entry %llu aside: damaged",
+              image->head.base_index ? "changes" : "checkpoint",
+              (unsigned long long)image->head.index);
+}
+
+/* The newest checkpoint that is sound, and its changes as far as they are; what is not is put away.
+ */
+static void recover_state(struct process *p)
+{
+    struct disk *d = p->disk;
+
+    while (d->kept[0].count > 0 && d->kept[0].images[0].damaged) {
+        struct chain chain = d->kept[0];
+
+        put_aside(p, &chain.images[0]);
+        for (uint32_t i = 1; i < CHECKPOINTS_KEPT; i++)
+            d->kept[i - 1] = d->kept[i];
+        chain.count = 0;
+        d->kept[CHECKPOINTS_KEPT - 1] = chain;
+    }
+    for (uint32_t i = 0; i < d->kept[0].count; i++) {
+        const struct image *image = &d->kept[0].images[i];
+
+        if (image->damaged) {
+            put_aside(p, image);
+            d->kept[0].count = i;
+        } else if (!image_read(p, image)) {
+            sim_fail(p->sim, "%s cannot read its own checkpoint", node_name(p->node));
+        }
+    }
+}
+
+/* Gives the server what the journal holds; false where that is damaged. */
+static bool recover_journal(struct process *p)
+{
+    struct disk *d = p->disk;
+
+    for (uint64_t i = d->first; i < d->count; i++) {
+        const struct written *w = &d->items[i];
+        struct bytes rest = bytes_of(buffer_head(&d->bytes) + w->offset, w->size), record;
+        struct journal_record header;
+        bool sound;
+
+        if (w->damaged) {
+            sim_trace(p->sim, p->node, "damaged: its journal at entry %llu",
+                      (unsigned long long)w->index);
+            return false;
+        }
+        if (w->reset)
+            server_recover_reset(p->server, w->index);
+        else if (journal_record_next(&rest, &header, &record, &sound))
+            server_recover_entry(p->server, &header, record);
+    }
+    return true;
+}
+
+/* As storage_folder.c judges the last life. */
+static bool is_kept(const struct process *p)
+{
+    const struct life *life = &p->disk->life;
+
+    return !life->damaged && (life->always || life->clean || life->boot == p->sim->boot[p->host]);
+}
+
+/* Entries that only the checkpoint has leave a gap, which must not be taken for a loss. */
+static void begin_behind(struct process *p)
+{
+    struct disk *d = p->disk;
+    uint64_t last = server_journal(p->server)->last;
+    uint64_t end = d->count > d->first ? d->items[d->count - 1].index : 0;
+
+    if (last > end)
+        disk_hand_over(d, (struct written){ .reset = true, .index = last }, (struct bytes){ 0 });
+}
+
+/* What the new life begins with. */
+static void live(struct process *p, bool intact, bool cut, const struct lives *lives)
+{
+    p->disk->life.lives = *lives;
+    lives_add(&p->disk->life.lives, p->incarnation);
+    p->disk->complete_wanted = intact && !cut;
+    disk_life_write(p, intact);
+    p->disk->life.cut = cut;
+}
+
+static bool is_damaged(const struct disk *d)
+{
+    for (uint64_t i = d->first; i < d->count; i++)
+        if (d->items[i].damaged)
+            return true;
+    return disk_chain_is_damaged(&d->kept[0]);
+}
+
+/* Nothing of it is of use to the new server, which lacks what was damaged; what is left of a join
+ * that was not finished acknowledged nothing. */
+void disk_discard(struct process *p)
+{
+    const struct lives none = { 0 };
+    struct lives lives = p->disk->useless_damaged || !is_kept(p) ? none : p->disk->life.lives;
+
+    disk_empty(p);
+    server_lived(p->server, &lives);
+    live(p, false, false, &lives);
+}
+
+enum disk_outcome disk_recover(struct process *p)
+{
+    const struct lives none = { 0 };
+    struct disk *d = p->disk;
+    bool kept = is_kept(p), intact = kept && d->life.complete;
+    bool cut = intact && (d->life.cut || (d->torn && d->life.boot != p->sim->boot[p->host]));
+    struct lives lives = kept && !d->life.complete ? d->life.lives : none;
+
+    if (d->fails_reads > 0) {
+        d->fails_reads--;
+        return DISK_UNREADABLE;
+    }
+    d->useless_damaged = is_damaged(d);
+    recover_state(p);
+    if (!recover_journal(p) || !server_recovered(p->server, intact)) {
+        if (d->life.complete && !d->useless_damaged)
+            sim_fail(p->sim, "%s makes nothing of what it has on its disk", node_name(p->node));
+        return DISK_USELESS;
+    }
+    begin_behind(p);
+    disk_set_written(d, d->count);
+    d->synced = d->count;
+    d->torn = false;
+    if (cut) {
+        sim_trace(p->sim, p->node, "the end of its journal was cut");
+        server_cut(p->server);
+    }
+    server_lived(p->server, &lives);
+    live(p, intact, cut, &lives);
+    if (!intact && server_journal(p->server)->last > 0)
+        sim_trace(p->sim, p->node, "its journal may lack entries");
+    return DISK_READ;
+}
