@@ -40,7 +40,13 @@ bool launcher_is_lfd(const struct launcher_daemon *daemon)
 
 static void add_if_local(struct launcher *l, node_id node)
 {
-    if (!local_address(local_node_address(l->options.config, node)))
+    const char *address = local_node_address(l->options.config, node);
+    struct error error;
+
+    if (!local_resolves(address, &error))
+        log_line(NOTE_WARN, "%s: taken for another machine, that of %s", error.text,
+                 node_name(node));
+    if (!local_address(address))
         return;
     l->daemons[l->daemon_count++] = (struct launcher_daemon){
         .node = node, .pidfd = -1, .start_due = l->opened, .backoff_ms = LAUNCHER_BACKOFF_MS
@@ -335,6 +341,17 @@ static void tell_ready(struct launcher *l, bool whole, const char *text)
     buffer_free(&line);
 }
 
+/* Why those who are missing are not there, if the rm knows. */
+static void add_ends(const struct status *status, struct buffer *line)
+{
+    for (uint32_t i = 0; i < status->server_count; i++) {
+        const struct status_server *s = &status->servers[i];
+
+        if (!s->member && s->last_exit[0] != '\0')
+            buffer_format(line, "; %s: %s", s->process.name, s->last_exit);
+    }
+}
+
 /* Asks the rm whether all servers are members, and says so once they are. */
 static void look_ready(struct launcher *l)
 {
@@ -348,6 +365,7 @@ static void look_ready(struct launcher *l)
         whole = status_is_whole(status);
         late = late || status_needs_operator(status);
         status_line(status, &line);
+        add_ends(status, &line);
         if (status->waits_for[0] != '\0')
             buffer_format(&line, "; %s", status->waits_for);
     } else {

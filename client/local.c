@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ifaddrs.h>
+#include <limits.h>
 #include <netdb.h>
 #include <poll.h>
 #include <signal.h>
@@ -68,6 +69,19 @@ bool local_address(const char *address)
     return local;
 }
 
+bool local_resolves(const char *address, struct error *error)
+{
+    struct addrinfo hints = { .ai_socktype = SOCK_STREAM };
+    struct addrinfo *found = NULL;
+    int failure = getaddrinfo(address, NULL, &hints, &found);
+
+    if (failure == 0)
+        freeaddrinfo(found);
+    else
+        error_set(error, ERROR_SYSTEM, "cannot resolve %s: %s", address, gai_strerror(failure));
+    return failure == 0;
+}
+
 enum error_code local_port_check(const char *address, uint16_t port, const char *whose,
                                  struct error *error)
 {
@@ -126,6 +140,43 @@ bool local_is_holdfast(pid_t pid)
     got = read(fd, name, sizeof name - 1);
     close(fd);
     return got > 0 && strncmp(name, "holdfast", strlen("holdfast")) == 0;
+}
+
+/* The word behind --run-dir in a command line as /proc shows it, each word ended by a zero byte. */
+static const char *find_run_dir(const char *words, size_t size)
+{
+    const char *end = words + size, *at = words;
+
+    while (at < end && strcmp(at, "--run-dir") != 0)
+        at += strlen(at) + 1;
+    at += at < end ? strlen(at) + 1 : 0;
+    return at < end ? at : NULL;
+}
+
+bool local_run_dir(pid_t pid, char *path, size_t size)
+{
+    char file[64], words[2 * PATH_MAX], folder[PATH_MAX] = "";
+    const char *run_dir;
+    ssize_t got;
+    int fd, length;
+
+    snprintf(file, sizeof file, "/proc/%ld/cmdline", (long)pid);
+    fd = open(file, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    got = read(fd, words, sizeof words - 1);
+    close(fd);
+    words[got > 0 ? got : 0] = '\0';
+    run_dir = find_run_dir(words, got > 0 ? (size_t)got : 0);
+    if (run_dir == NULL)
+        return false;
+    snprintf(file, sizeof file, "/proc/%ld/cwd", (long)pid);
+    got = run_dir[0] == '/' ? 0 : readlink(file, folder, sizeof folder - 1);
+    if (got < 0)
+        return false;
+    folder[got] = '\0';
+    length = snprintf(path, size, "%s%s%s", folder, run_dir[0] == '/' ? "" : "/", run_dir);
+    return length > 0 && (size_t)length < size;
 }
 
 enum error_code local_program(const char *name, char *path, size_t size, struct error *error)

@@ -11,6 +11,9 @@
  * block on DNS for a name; one that cannot be resolved is not local. */
 bool local_address(const char *address);
 
+/* False, with an error that names it, when a host name has no address. May block on DNS. */
+bool local_resolves(const char *address, struct error *error);
+
 /* Address of the machine that a node runs on. */
 const char *local_node_address(const struct config *config, node_id node);
 
@@ -20,6 +23,10 @@ pid_t local_node_pid(const struct config *config, node_id node);
 /* Whether that process exists and is one of holdfast's programs, by its name: a pid may have passed
  * on to somebody else. */
 bool local_is_holdfast(pid_t pid);
+
+/* The run directory that one of the cluster's daemons on this machine was started with, from the
+ * root on; false when that cannot be seen. */
+bool local_run_dir(pid_t pid, char *path, size_t size);
 
 /* Whether a port of this machine is free to listen on. On failure the error names the port and what
  * is in the way; `whose` says who wants it. */

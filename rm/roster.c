@@ -223,6 +223,18 @@ struct message_progress roster_progress(const struct roster *r, node_id server)
     return (struct message_progress){ .phase = PHASE_NONE };
 }
 
+/* For the operator, who would else have to look for it in the log. */
+static void hear_start_failed(struct roster *r, const struct message_start_failed *m)
+{
+    struct roster_server *s;
+
+    if (!roster_is_server(r, m->server))
+        return;
+    s = &r->server[node_index(m->server)];
+    if (!s->listed)
+        (void)snprintf(s->last_exit, sizeof s->last_exit, "did not start: %.78s", m->cause);
+}
+
 void roster_receive(struct roster *r, struct instant now, const struct message *message,
                     struct effects *out)
 {
@@ -234,6 +246,7 @@ void roster_receive(struct roster *r, struct instant now, const struct message *
         case MESSAGE_MEMBERSHIP: hear_membership(r, &message->membership, out); break;
         case MESSAGE_HOST: hear_host(r, now, &message->host, out); break;
         case MESSAGE_PROGRESS: hear_progress(r, message); break;
+        case MESSAGE_START_FAILED: hear_start_failed(r, &message->start_failed); break;
         default: break;
         }
     } else if (roster_is_server(r, message->from)) {

@@ -23,7 +23,7 @@ struct roster_server {
     uint64_t gone;             /* incarnation deleted last, 0 if none */
     struct message_state state;
     struct message_progress progress;  /* of its recovery or join, if of its present life */
-    char last_exit[MESSAGE_TEXT_SIZE]; /* why the last life ended, empty if none did */
+    char last_exit[MESSAGE_TEXT_SIZE]; /* why the last life ended or none began; empty: neither */
 };
 
 struct roster_host {

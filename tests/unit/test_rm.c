@@ -285,6 +285,7 @@ static void test_start_fails(void **state)
     }
     assert_non_null(strstr((const char *)buffer_head(&f->said),
                            "answer 4 refused: s3 failed again and again\n"));
+    assert_string_equal(f->rm.roster.server[2].last_exit, "did not start: exited: status 1");
 }
 
 /* Out of the view, stopped, started at once, and in again when it has caught up. */
