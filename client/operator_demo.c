@@ -22,6 +22,7 @@
 #include "client/operator_status.h"
 #include "client/operator_table.h"
 #include "client/operator_timeline.h"
+#include "common/log.h"
 #include "common/runtime.h"
 
 #define LOAD_RATE        "1000"
@@ -516,7 +517,7 @@ int operator_demo(const struct invocation *call)
     bool held;
 
     demo->call = *call;
-    demo->colours = isatty(STDOUT_FILENO) != 0;
+    demo->colours = log_wants_colours(STDOUT_FILENO);
     demo->client_output = -1;
     snprintf(run_dir, sizeof run_dir, "%.60s/holdfast-demo-XXXXXX",
              folder != NULL && folder[0] == '/' ? folder : "/tmp");

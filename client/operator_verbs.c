@@ -8,6 +8,7 @@
 #include "client/operator.h"
 #include "client/operator_console.h"
 #include "client/operator_status.h"
+#include "common/log.h"
 #include "common/resp.h"
 
 #define STATUS_MS_MAX 5000u
@@ -16,13 +17,6 @@ int operator_failure(const struct error *error)
 {
     fprintf(stderr, "holdfast: %s\n", error->text);
     return error->code == ERROR_USAGE || error->code == ERROR_CONFIG ? 2 : 1;
-}
-
-static bool colours_wanted(void)
-{
-    const char *refusal = getenv("NO_COLOR");
-
-    return isatty(STDOUT_FILENO) && !(refusal != NULL && refusal[0] != '\0');
 }
 
 /* What was written may not have arrived: a full disk or a closed pipe is a failure, too. */
@@ -75,7 +69,7 @@ int operator_status(const struct invocation *call)
     status = memory_take(sizeof *status);
     code = status_parse(status, buffer_bytes(&json), &error);
     if (code == ERROR_NONE)
-        status_write(status, colours_wanted(), &page);
+        status_write(status, log_wants_colours(STDOUT_FILENO), &page);
     free(status);
     buffer_free(&json);
     return code == ERROR_NONE ? write_out(&page, 0) : operator_failure(&error);
@@ -116,18 +110,42 @@ int operator_order(const struct invocation *call)
     abort(); /* the table of verbs names these four only */
 }
 
+static bool is_style(const char *value)
+{
+    return strcmp(value, "active") == 0 || strcmp(value, "passive") == 0;
+}
+
+static bool is_acks(const char *value, uint32_t server_count)
+{
+    int64_t number = 0;
+
+    if (strcmp(value, "all") == 0 || strcmp(value, "majority") == 0)
+        return true;
+    return resp_integer(bytes_string(value), &number) && number >= 1 && number <= server_count;
+}
+
 int operator_set(const struct invocation *call)
 {
-    static const char *const commands[][2] = { { "style", "STYLE" }, { "acks", "ACKS" } };
+    const char *key = call->words[0], *value = call->words[1];
     struct error error;
 
-    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
-        if (strcmp(call->words[0], commands[i][0]) == 0)
-            return ask(call, 2, (const char *const[]){ commands[i][1], call->words[1] });
+    if (strcmp(key, "style") == 0) {
+        if (is_style(value))
+            return ask(call, 2, (const char *const[]){ "STYLE", value });
+        error_set(&error, ERROR_USAGE, "set style: expected active or passive, got \"%s\"", value);
+    } else if (strcmp(key, "acks") == 0) {
+        if (is_acks(value, call->config.server_count))
+            return ask(call, 2, (const char *const[]){ "ACKS", value });
+        error_set(&error, ERROR_USAGE,
+                  "set acks: expected all, majority or a number from 1 to %" PRIu32
+                  ", that of the servers, got \"%s\"",
+                  call->config.server_count, value);
+    } else {
+        error_set(&error, ERROR_USAGE,
+                  "set: expected style or acks, got \"%s\"; what else the config says takes a "
+                  "restart",
+                  key);
     }
-    error_set(&error, ERROR_USAGE,
-              "set: expected style or acks, got \"%s\"; what else the config says takes a restart",
-              call->words[0]);
     return operator_failure(&error);
 }
 

@@ -39,12 +39,12 @@ static int reopened_stderr(void)
     return open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
 }
 
-static bool wants_colour(void)
+bool log_wants_colours(int descriptor)
 {
     const char *refusal = getenv("NO_COLOR");
     const char *terminal = getenv("TERM");
 
-    return isatty(STDERR_FILENO) && !(refusal && refusal[0]) && terminal &&
+    return isatty(descriptor) && !(refusal && refusal[0]) && terminal &&
            strcmp(terminal, "dumb") != 0;
 }
 
@@ -54,7 +54,7 @@ void log_open(const char *name, bool verbose)
         close(state.own - 1);
     snprintf(state.name, sizeof state.name, "%s", name);
     state.verbose = verbose;
-    state.colour = wants_colour();
+    state.colour = log_wants_colours(STDERR_FILENO);
     state.own = reopened_stderr() + 1;
     atomic_store(&state.lost, 0);
 }
