@@ -209,7 +209,7 @@ int main(int argc, char **argv)
     if (parse_arguments(&arguments, argc, argv, &error) != ERROR_NONE)
         return log_failure(&error);
     if (arguments.help)
-        return fputs(usage, stdout) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+        return fputs(usage, stdout) < 0 || fflush(stdout) != 0 ? EXIT_FAILURE : EXIT_SUCCESS;
     argc -= optind;
     argv += optind;
     load = argc > 0 && strcmp(argv[0], "load") == 0;

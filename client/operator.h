@@ -10,7 +10,8 @@
 struct invocation {
     struct config config;
     const char *verb;
-    char **words; /* after the verb */
+    char **words;        /* after the verb */
+    const char *run_dir; /* as given on the command line, or NULL */
     bool json, follow, daemon, accept_loss, verbose;
 };
 

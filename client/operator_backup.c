@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "client/operator.h"
@@ -237,11 +238,16 @@ int operator_backup(const struct invocation *call)
 {
     struct backup b = { .call = call, .path = call->words[0], .server = { .fd = -1 } };
     struct instant began = runtime_now();
+    struct stat status;
     struct error error;
     enum error_code code;
 
     if ((size_t)snprintf(b.aside, sizeof b.aside, "%s.part", b.path) >= sizeof b.aside) {
         error_set(&error, ERROR_USAGE, "%s: the path is too long", b.path);
+        return operator_failure(&error);
+    }
+    if (stat(b.path, &status) == 0 && S_ISDIR(status.st_mode)) {
+        error_set(&error, ERROR_USAGE, "%s is a directory: expected the name of a file", b.path);
         return operator_failure(&error);
     }
     /* First of all: who cannot write need not bother the cluster. */

@@ -72,6 +72,15 @@ static const struct verb *find_verb(const char *name)
     return NULL;
 }
 
+/* What was said may not have arrived: a full disk is a failure, too. */
+static int finish(int status)
+{
+    if (status != EXIT_SUCCESS || (fflush(stdout) == 0 && !ferror(stdout)))
+        return status;
+    perror("holdfast: cannot write the output");
+    return EXIT_FAILURE;
+}
+
 /* What the command line says before the config is read. */
 struct arguments {
     const char *path, *run_dir;
@@ -108,7 +117,7 @@ static enum error_code parse_options(int argc, char **argv, struct invocation *c
         case OPTION_LOSS: arguments->given |= ALLOW_LOSS; break;
         case 'v': call->verbose = true; break;
         case 'n': arguments->check_only = true; break;
-        case 'h': usage_print(stdout); exit(EXIT_SUCCESS);
+        case 'h': usage_print(stdout); exit(finish(EXIT_SUCCESS));
         case ':':
             return error_set(error, ERROR_USAGE, "%s: expected a value after it", argv[optind - 1]);
         default:
@@ -139,6 +148,7 @@ static const struct verb *parse_verb(int argc, char **argv, const struct argumen
     }
     call->verb = verb->name;
     call->words = argv + optind + 1;
+    call->run_dir = arguments->run_dir;
     call->json = (arguments->given & ALLOW_JSON) != 0;
     call->follow = (arguments->given & ALLOW_FOLLOW) != 0;
     call->daemon = (arguments->given & ALLOW_DAEMON) != 0;
@@ -163,7 +173,7 @@ int main(int argc, char **argv)
     if (verb == NULL)
         return operator_failure(&error);
     if (verb->allowed & NEEDS_NO_CONFIG)
-        return verb->run(&call);
+        return finish(verb->run(&call));
     if (arguments.path == NULL || arguments.path[0] == '\0') {
         error_set(&error, ERROR_USAGE, "no config file: expected -c FILE or $HOLDFAST_CONFIG");
         return operator_failure(&error);
@@ -171,5 +181,5 @@ int main(int argc, char **argv)
     if (config_load(&call.config, arguments.path, &error) != ERROR_NONE ||
         config_run_dir_set(&call.config, arguments.run_dir, &error) != ERROR_NONE)
         return operator_failure(&error);
-    return verb->run(&call);
+    return finish(verb->run(&call));
 }

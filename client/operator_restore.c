@@ -56,12 +56,18 @@ static enum error_code find_servers(struct restore *r, struct error *error)
 static enum error_code take_locks(const struct restore *r, struct error *error)
 {
     char path[CONFIG_PATH_SIZE];
+    enum error_code code;
     int lock;
 
     if (directory_make(r->config->run_dir, error) != ERROR_NONE)
         return error->code;
     config_run_path(r->config, "launcher.lock", path);
-    if (lock_take(path, &lock, error) != ERROR_NONE || lock_take_node(r->config, NODE_RM, error))
+    code = lock_take(path, &lock, error);
+    if (code == ERROR_REFUSED)
+        return error_set(error, ERROR_REFUSED,
+                         "cluster %s is up: process %ld holds %s; expected it to be down",
+                         r->config->cluster, (long)lock_holder(path), path);
+    if (code != ERROR_NONE || lock_take_node(r->config, NODE_RM, error) != ERROR_NONE)
         return error->code;
     for (uint32_t i = 0; i < r->count; i++)
         if (lock_take_node(r->config, NODE_SERVER(r->servers[i]), error) != ERROR_NONE)

@@ -1,21 +1,25 @@
 /* up and down: the cluster's processes of this machine. */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "client/launcher.h"
 #include "client/local.h"
 #include "client/operator.h"
+#include "client/operator_status.h"
 #include "common/directory.h"
 #include "common/log.h"
 
 #define DOWN_MS_MAX    30000u /* above what a launcher takes at most to stop everything */
+#define STATUS_MS_MAX  500u   /* for an rm of this machine */
 #define LOG_TAIL_BYTES 4096   /* of the log, shown when a start fails */
 #define LOG_FILE       "holdfast.log"
 
@@ -145,45 +149,69 @@ enum error_code operator_detach(const struct invocation *call, bool bound, pid_t
     return error_set(error, ERROR_REFUSED, "%s", text);
 }
 
-/* What the daemons said lately, for who cannot see their log. */
-static void show_log_tail(const struct config *config)
+static off_t log_size(const struct config *config)
+{
+    char path[CONFIG_PATH_SIZE];
+    struct stat status;
+
+    config_run_path(config, LOG_FILE, path);
+    return stat(path, &status) == 0 ? status.st_size : 0;
+}
+
+/* What the daemons have said since the log had so many bytes, for who cannot see it: the end of it,
+ * if there is more than the one line of the error that follows. */
+static void show_log_tail(const struct config *config, off_t since)
 {
     char path[CONFIG_PATH_SIZE];
     char tail[LOG_TAIL_BYTES + 1];
     const char *from = tail;
+    off_t size = log_size(config);
+    bool cut = size - since > LOG_TAIL_BYTES;
     ssize_t got;
-    off_t size;
     int fd;
 
     config_run_path(config, LOG_FILE, path);
     fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return;
-    size = lseek(fd, 0, SEEK_END);
-    got = pread(fd, tail, LOG_TAIL_BYTES, size > LOG_TAIL_BYTES ? size - LOG_TAIL_BYTES : 0);
+    got = pread(fd, tail, LOG_TAIL_BYTES, cut ? size - LOG_TAIL_BYTES : since);
     close(fd);
-    if (got <= 0)
-        return;
-    tail[got] = '\0';
-    if (size > LOG_TAIL_BYTES && strchr(tail, '\n') != NULL)
+    tail[got > 0 ? got : 0] = '\0';
+    if (cut && strchr(tail, '\n') != NULL)
         from = strchr(tail, '\n') + 1;
-    fprintf(stderr, "%s\nthe end of %s:\n", from, path);
+    if (strchr(from, '\n') != strrchr(from, '\n'))
+        fprintf(stderr, "the end of %s:\n%s\n", path, from);
+}
+
+/* The command that ends what this one has started. */
+static void print_down(const struct invocation *call)
+{
+    const char *known = getenv("HOLDFAST_CONFIG");
+
+    printf("`holdfast");
+    if (known == NULL || strcmp(known, call->config.path) != 0)
+        printf(" -c %s", call->config.path);
+    if (call->run_dir != NULL)
+        printf(" --run-dir %s", call->run_dir);
+    printf(" down`");
 }
 
 static int up_detached(const struct invocation *call)
 {
     char text[ERROR_TEXT_SIZE];
+    off_t log_before = log_size(&call->config);
     struct error error;
     pid_t launcher;
     bool whole = false;
 
     if (operator_detach(call, false, &launcher, &whole, text, &error) != ERROR_NONE) {
         if (launcher_pid(&call->config) == 0)
-            show_log_tail(&call->config);
+            show_log_tail(&call->config, log_before);
         return operator_failure(&error);
     }
-    printf("%s\n%s/%s has its log; `holdfast down` stops it\n", text, call->config.run_dir,
-           LOG_FILE);
+    printf("%s\n%s/%s has its log; ", text, call->config.run_dir, LOG_FILE);
+    print_down(call);
+    printf(" stops it\n");
     return whole ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
@@ -199,10 +227,41 @@ int operator_up(const struct invocation *call)
     return EXIT_SUCCESS;
 }
 
+/* The rm of the cluster on this machine, which has another run directory; 0 if none answers. */
+static pid_t rm_elsewhere(const struct config *config)
+{
+    struct status *status;
+    struct error error;
+    pid_t pid = 0;
+
+    if (!local_address(config->rm.address))
+        return 0;
+    status = memory_take(sizeof *status);
+    if (status_fetch(status, config, STATUS_MS_MAX, &error) == ERROR_NONE &&
+        strcmp(status->cluster, config->cluster) == 0 && local_is_holdfast((pid_t)status->rm.pid))
+        pid = (pid_t)status->rm.pid;
+    free(status);
+    return pid;
+}
+
 static int nothing_runs(const struct invocation *call)
 {
-    printf("nothing of cluster %s runs in %s\n", call->config.cluster, call->config.run_dir);
-    return EXIT_SUCCESS;
+    const struct config *config = &call->config;
+    pid_t rm = rm_elsewhere(config);
+    char run_dir[PATH_MAX];
+    struct error error;
+
+    if (rm == 0) {
+        printf("nothing of cluster %s runs in %s\n", config->cluster, config->run_dir);
+        return EXIT_SUCCESS;
+    }
+    if (!local_run_dir(rm, run_dir, sizeof run_dir))
+        snprintf(run_dir, sizeof run_dir, "another directory");
+    error_set(&error, ERROR_REFUSED,
+              "nothing of cluster %s runs in %s, but its rm, process %ld, runs in %s: expected "
+              "that as --run-dir",
+              config->cluster, config->run_dir, (long)rm, run_dir);
+    return operator_failure(&error);
 }
 
 /* Without a launcher: stops whoever holds a lock in the run directory. */
@@ -213,8 +272,13 @@ static int stop_what_is_left(const struct invocation *call)
     struct error error;
     bool any;
 
-    if (access(call->config.run_dir, F_OK) != 0)
-        return nothing_runs(call);
+    /* Who may not look could not tell whether anything runs. */
+    if (access(call->config.run_dir, W_OK | X_OK) != 0) {
+        if (errno == ENOENT)
+            return nothing_runs(call);
+        error_system(&error, "cannot use the run directory %s", call->config.run_dir);
+        return operator_failure(&error);
+    }
     log_open("holdfast", call->verbose);
     if (launcher_open(&launcher, &options, &error) != ERROR_NONE) {
         launcher_close(&launcher);

@@ -9,13 +9,15 @@
 
 #include "client/words.h"
 
-/* The next line without its end, to be freed; NULL at the end of the input. */
-static char *next_line(bool terminal)
+/* The next line without its end, to be freed; NULL at the end of the input. *zero: it has a zero
+ * byte in it, and is longer than it seems. */
+static char *next_line(bool terminal, bool *zero)
 {
     char *line = NULL;
     size_t capacity = 0;
     ssize_t size;
 
+    *zero = false;
     if (terminal) {
         line = readline("holdfast> ");
         if (line && *line)
@@ -28,7 +30,8 @@ static char *next_line(bool terminal)
         return NULL;
     }
     if (size > 0 && line[size - 1] == '\n')
-        line[size - 1] = '\0';
+        line[--size] = '\0';
+    *zero = strlen(line) < (size_t)size;
     return line;
 }
 
@@ -38,11 +41,11 @@ static bool is_end(const struct words *w)
            (strcasecmp(w->words[0], "quit") == 0 || strcasecmp(w->words[0], "exit") == 0);
 }
 
-static bool run_line(struct commander *c, const char *line, bool *end)
+static bool run_line(struct commander *c, const char *line, bool zero, bool *end)
 {
-    struct words words;
-    const char *why = NULL;
-    bool good = words_split(&words, line, &why);
+    struct words words = { 0 };
+    const char *why = "a zero byte in it; write \\x00, in double quotes";
+    bool good = !zero && words_split(&words, line, &why);
 
     *end = good && is_end(&words);
     if (!good)
@@ -60,11 +63,12 @@ bool prompt_run(struct commander *c)
     bool end = false;
 
     while (!end) {
-        char *line = next_line(terminal);
+        bool zero;
+        char *line = next_line(terminal, &zero);
 
         if (!line)
             break;
-        good &= run_line(c, line, &end);
+        good &= run_line(c, line, zero, &end);
         free(line);
     }
     return good || terminal;

@@ -10,7 +10,7 @@ static void usage_print(const char *program)
 
     printf("usage: %s -c FILE [--name NAME] [--run-dir DIR] [-n] [-v]\n"
            "  -c, --config FILE  the cluster's config file; otherwise $HOLDFAST_CONFIG\n"
-           "      --name NAME    which host or server of it this is\n"
+           "      --name NAME    which host of it (an lfd) or server (a server) this is\n"
            "      --run-dir DIR  for sockets, locks and stores; otherwise as the config says\n"
            "  -n, --check        check the config and exit\n"
            "  -v, --verbose      log debug lines too\n"

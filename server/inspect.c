@@ -1,12 +1,14 @@
 #include "server/inspect.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "common/lock.h"
 #include "server/checkpoint_file.h"
@@ -407,14 +409,27 @@ static void say_if_in_use(const struct inspection *i)
                 (long)holder);
 }
 
+/* An errno that says why it cannot be looked into, or 0. */
+static int what_prevents(const char *directory)
+{
+    struct stat status;
+
+    if (strlen(directory) + 64 > PATH_MAX)
+        return ENAMETOOLONG;
+    if (stat(directory, &status) != 0)
+        return errno;
+    if (!S_ISDIR(status.st_mode))
+        return ENOTDIR;
+    return access(directory, R_OK | X_OK) == 0 ? 0 : errno;
+}
+
 int inspect_directory(const char *directory, bool show, FILE *out)
 {
     struct inspection inspection = { .directory = directory, .out = out, .show = show };
-    struct stat status;
+    int obstacle = what_prevents(directory);
 
-    if (strlen(directory) + 64 > PATH_MAX || stat(directory, &status) != 0 ||
-        !S_ISDIR(status.st_mode))
-        return refuse(directory, "there is no such directory");
+    if (obstacle != 0)
+        return refuse(directory, strerror(obstacle));
     if (!holds_something(directory))
         return refuse(directory, "there is no journal and no checkpoint");
     say_if_in_use(&inspection);

@@ -94,7 +94,7 @@ def test_restore_refuses():
     with Cluster(journal=DISK) as c:
         record, backup = recorded(c, 200), c.folder / "backup"
         c.operate("backup", backup)
-        assert "already running" in refused(c, "restore", backup)
+        assert "is up: process" in refused(c, "restore", backup)
         assert c.stop() is None
         assert "rm.store" in refused(c, "restore", backup)
         (c.run_dir / "rm.store").unlink()

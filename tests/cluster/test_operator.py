@@ -4,6 +4,8 @@
 import json
 import os
 import signal
+import socket
+import subprocess
 
 from cluster import (Cluster, Load, assert_kept, config_text, main, pids_with,
                      program, run, shipped_config, wait_until)
@@ -54,7 +56,8 @@ def test_set():
             c.operate("set", key, value)
             assert c.status()["view"][key] == shown, (key, value, c.status()["view"])
         assert_kept(load.finish())
-        assert "at most" in c.operate("set", "acks", "4", status=1)
+        assert "from 1 to 3" in c.operate("set", "acks", "4", status=2)
+        assert "active or passive" in c.operate("set", "style", "warm", status=2)
         assert "expected style or acks" in c.operate("set", "speed", "9", status=2)
         assert lives == {s["name"]: s["incarnation"] for s in c.wait_whole()["servers"]}
 
@@ -94,6 +97,60 @@ def test_status_and_events():
         assert "2 members: s1, s3" in events and "3 members: s1, s2, s3" in events, events
 
 
+def test_events_of_every_life():
+    """events --follow shows what each life of the rm has seen, from its first event on"""
+    with Cluster() as c:
+        path = c.folder / "events"
+        with open(path, "w", encoding="utf-8") as out:
+            follower = subprocess.Popen(c.command("events", "--follow"), stdin=subprocess.DEVNULL,
+                                        stdout=out, stderr=out)
+        try:
+            def seen(text):
+                return path.read_text(encoding="utf-8").count(text)
+            for life in (1, 2, 3):
+                wait_until(lambda n=life: seen("  gfd is up") == n and seen(" active\n") >= n,
+                           f"the events of life {life}", say=lambda: path.read_text(encoding="utf-8"))
+                if life < 3:
+                    c.kill("rm")
+            assert seen("  view 1 stored") == 1, path.read_text(encoding="utf-8")
+        finally:
+            follower.kill()
+            follower.wait()
+
+
+def test_output_lost():
+    """Output that cannot be written is a failure"""
+    with Cluster() as c, open("/dev/full", "wb") as full:
+        for words in ("status",), ("events",), ("fault", "cont", "s1"), ("check",), ("-h",):
+            done = subprocess.run(c.command(*words), stdin=subprocess.DEVNULL, stdout=full,
+                                  stderr=subprocess.PIPE, text=True, check=False)
+            assert done.returncode == 1 and "cannot write" in done.stderr, (words, done)
+
+
+def test_colours():
+    """Colours only on a terminal that has them, and is not refused them"""
+    with Cluster() as c:
+        def status(terminal=True, **environment):
+            ours, theirs = os.openpty() if terminal else os.pipe()
+            with open(ours, "rb", buffering=0) as out:
+                with open(theirs, "wb", buffering=0) as to:
+                    subprocess.run(c.command("status"), stdin=subprocess.DEVNULL, stdout=to, check=True,
+                                   env={**os.environ, "TERM": "xterm", "NO_COLOR": "", **environment})
+                    return out.read(65536).decode()
+        assert "\033[" in status()
+        for plain in (status(terminal=False), status(TERM="dumb"), status(NO_COLOR="1")):
+            assert "cluster test" in plain and "\033" not in plain, plain
+
+
+def test_never_started():
+    """A server that cannot start: status says why, not only the log"""
+    with Cluster(start=False, service="./nothing.so") as c:
+        c.trouble_expected = True
+        c.up()
+        c.wait(lambda s: all(server["last_exit"] == "did not start: exited: status 2"
+                             for server in s["servers"]), "status says that no server starts")
+
+
 def test_fault_verbs():
     """fault stop and cont: a server that is continued in time stays; else it is replaced"""
     with Cluster() as c:
@@ -129,6 +186,28 @@ def test_daemon_and_down():
         assert "already" in c.operate("up", status=1)
         c.operate("down")
         assert not pids_with(str(c.folder))
+
+
+def test_down_elsewhere():
+    """down in another run directory than the cluster's is refused, and says which one it is"""
+    with Cluster() as c:
+        command = [program("holdfast"), "-c", c.config, "--run-dir", c.folder / "other", "down"]
+        status, out, err = run(*command)
+        assert status == 1 and f"runs in {c.run_dir}:" in err, out + err
+        c.wait_whole()
+        assert c.stop() is None
+        status, out, err = run(*command)
+        assert status == 0 and "nothing of cluster test runs" in out, out + err
+
+
+def test_up_fails():
+    """up --daemon on a port in use: the reason, once, and nothing of an earlier attempt"""
+    with Cluster(start=False) as c, socket.socket() as taken:
+        taken.bind(("127.0.0.1", c.ports["s2"]))
+        taken.listen()
+        for _ in range(2):
+            reason = c.operate("up", "--daemon", status=1)
+            assert reason.count("\n") == 1 and f"port {c.ports['s2']} for s2" in reason, reason
 
 
 def test_launcher_killed():
