@@ -129,6 +129,13 @@ void disk_forget_checkpoints(struct disk *d)
         d->kept[i].count = 0;
 }
 
+void disk_end_checkpoint(struct disk *d)
+{
+    d->open = false;
+    d->generation++;
+    d->slices = 0;
+}
+
 void disk_process_ended(struct process *p, bool in_order)
 {
     struct disk *d = p->disk;
@@ -151,9 +158,7 @@ void disk_process_ended(struct process *p, bool in_order)
     d->fails_write = d->fails_sync = false;
     d->sync_due_ns = 0;
     d->checkpoint_until_ns = 0;
-    d->generation++;
-    d->slices = 0;
-    d->open = false;
+    disk_end_checkpoint(d);
     buffer_clear(&d->writing.slices, 0);
 }
 

@@ -130,7 +130,7 @@ enum disk_outcome disk_recover(struct process *p)
     const struct lives none = { 0 };
     struct disk *d = p->disk;
     bool kept = is_kept(p), intact = kept && d->life.complete;
-    bool cut = intact && (d->life.cut || (d->torn && d->life.boot != p->sim->boot[p->host]));
+    bool cut = intact && disk_cut(p);
     struct lives lives = kept && !d->life.complete ? d->life.lives : none;
 
     if (d->fails_reads > 0) {

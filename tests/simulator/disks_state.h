@@ -88,6 +88,8 @@ void disk_life_write(struct process *p, bool complete);
 bool disk_resets(const struct disk *d, uint64_t from);
 /* What it threw away must not be taken for newer than what comes in its place. */
 void disk_forget_checkpoints(struct disk *d);
+/* The one being written is over, kept or not: what is still said of it counts no more. */
+void disk_end_checkpoint(struct disk *d);
 bool disk_chain_is_damaged(const struct chain *chain);
 
 /* disks_threads.c: one more thing to be written to the journal. */

@@ -82,9 +82,7 @@ static void tell_room(struct process *p, bool full)
         return;
     d->full = full;
     if (full && d->open) {
-        d->open = false;
-        d->generation++;
-        d->slices = 0;
+        disk_end_checkpoint(d);
         tell(p, (struct disk_job){ .deed = DISK_KEPT, .generation = d->generation });
     }
     tell(p, (struct disk_job){ .deed = DISK_ROOM, .done = full });
@@ -210,7 +208,6 @@ static void checkpoint_done(struct process *p, bool room)
     struct disk *d = p->disk;
     const struct chain *oldest = &d->kept[CHECKPOINTS_KEPT - 1];
 
-    d->open = false;
     if (room && d->writing.head.index > 0) { /* that of entry 0 says nothing */
         chain_put(p);
         if (oldest->count > 0)
@@ -240,8 +237,8 @@ static void checkpoint_job_done(struct process *p, struct disk_job *job)
     if (job->deed != DISK_SLICE) {
         job->done = job->done && d->full_until_ns <= p->sim->now_ns;
         checkpoint_done(p, job->done);
-        job->generation = ++d->generation;
-        d->slices = 0;
+        disk_end_checkpoint(d);
+        job->generation = d->generation;
     }
     tell(p, *job);
 }
@@ -325,11 +322,10 @@ static void keep(struct process *p, const struct message *message)
     uint32_t size;
 
     if (message->type == MESSAGE_CHECKPOINT_BEGIN) {
-        image->head = message->checkpoint_begin;
+        disk_end_checkpoint(d);
         d->open = true;
+        image->head = message->checkpoint_begin;
         buffer_clear(&image->slices, 0);
-        d->generation++;
-        d->slices = 0;
         return;
     }
     if (!d->open)
@@ -350,13 +346,10 @@ static void keep_end(struct process *p, bool whole)
 
     if (!d->open)
         return;
-    if (whole) {
+    if (whole)
         checkpoint_job(p, DISK_KEPT, sim->faults_over || sim_chance(sim, NO_ROOM_ONE_IN) > 0);
-        return;
-    }
-    d->open = false;
-    d->generation++;
-    d->slices = 0;
+    else
+        disk_end_checkpoint(d);
 }
 
 void disk_perform(struct process *p, const struct effect *effect)
