@@ -199,15 +199,15 @@ static void info_holdfast(const struct clients *clients, const struct server_sta
         buffer_format(out, "%s%s", first ? "" : ",", node_name(NODE_SERVER(i)));
         first = 0;
     }
-    buffer_format(out,
-                  "\r\nserving:%d\r\njournal_first:%" PRIu64 "\r\njournal_index:%" PRIu64
-                  "\r\ncommit_index:%" PRIu64 "\r\nexecuted_index:%" PRIu64
-                  "\r\nstate_digest:%016" PRIx64 "\r\ncheckpoint_index:%" PRIu64
-                  "\r\nrequests_under_way:%u\r\noldest_waiting_ms:%u\r\njoin_percent:%u\r\n",
-                  status->serving, status->journal_first, status->journal_index,
-                  status->commit_index, status->executed_index, status->digest,
-                  status->checkpoint_index, status->requests_under_way, status->oldest_waiting_ms,
-                  status->join_percent);
+    buffer_format(
+        out,
+        "\r\nserving:%d\r\njournal_first:%" PRIu64 "\r\njournal_index:%" PRIu64
+        "\r\ncommit_index:%" PRIu64 "\r\nexecuted_index:%" PRIu64 "\r\nstate_digest:%016" PRIx64
+        "\r\ncheckpoint_count:%" PRIu64 "\r\ncheckpoint_index:%" PRIu64
+        "\r\nrequests_under_way:%u\r\noldest_waiting_ms:%u\r\njoin_percent:%u\r\n",
+        status->serving, status->journal_first, status->journal_index, status->commit_index,
+        status->executed_index, status->digest, status->checkpoint_count, status->checkpoint_index,
+        status->requests_under_way, status->oldest_waiting_ms, status->join_percent);
 }
 
 /* Some clients wait for loading:0. */

@@ -2,9 +2,11 @@
 """The acceptance scripts of the systems that holdfast follows, under their numbers.
 
 S2-17 to S2-19: the three scripts of a replicated store of customers and their last orders; S3-15:
-the smoke test of a store with a majority quorum; G-11: the five milestones of the course guide."""
+the smoke test of a store with a majority quorum; G-04 and G-11:
+the checkpoints and the five milestones of the course guide."""
 
 import os
+import re
 import signal
 import threading
 
@@ -128,6 +130,18 @@ def test_s3_15_smoke():
             assert b("GET", "foo") == "three"
         assert f"delete replica {down}" in c.log()
         assert f"2 members: {', '.join(up)}" in c.log()
+
+
+def test_g_04_checkpoints():
+    """G-04: the passive primary's checkpoints are counted from 1, each of what was executed"""
+    with Cluster(style="passive") as c, c.client(c.primary()) as client:
+        def info(key):
+            return int(re.search(rf"{key}:(\d+)", client("INFO", "holdfast"))[1])
+        for count in (1, 2, 3):
+            client("INCR", "n")
+            executed = info("executed_index")
+            wait_until(lambda e=executed: info("checkpoint_index") >= e, "a checkpoint of it")
+            assert info("checkpoint_count") >= count, client("INFO", "holdfast")
 
 
 def test_g_11_1_one_server():
