@@ -321,10 +321,9 @@ static enum holdfast_status conclude(struct holdfast *h, uint32_t deadline_ms)
                        deadline_ms);
         return HOLDFAST_UNKNOWN;
     case SESSION_LOST:
-        (void)snprintf(
-            h->error, sizeof(h->error),
-            "it was executed, once, but its reply was lost on the way, and was too large "
-            "for the cluster to remember");
+        (void)snprintf(h->error, sizeof(h->error),
+                       "it was executed, once, but its reply was too large to be remembered for "
+                       "a repeat: above 1 MiB");
         return HOLDFAST_UNKNOWN;
     case SESSION_FORGOTTEN: break;
     }

@@ -5,7 +5,7 @@ import contextlib
 import subprocess
 import time
 
-from cluster import BUILD, Cluster, config_text, main, run, wait_until
+from cluster import BUILD, Cluster, config_text, main, program, run, wait_until
 from resp import ReplyError
 
 
@@ -143,6 +143,28 @@ def test_sessions():
                 assert client.once(77, 2, "INCR", "n") == 2
                 assert client.once(77, 3, "INCR", "n") == 3
                 assert client("GET", "n") == "3"
+
+
+def test_reply_too_large():
+    """A repeat of what had a reply above 1 MiB: executed, once, and holdfast-client says so"""
+    with Cluster() as c:
+        with c.client() as client:
+            client("SET", "large", "x" * 2000000)
+        command = [program("holdfast-client"), "-c", c.config, "--session", "7", "--sequence", "1",
+                   "--send-to", "one", "GETDEL", "large"]
+        status, out, err = run(*command)
+        assert (status, len(out)) == (0, 2000001), err
+        status, out, err = run(*command)
+        assert status == 1 and out == "" and "unknown: it was executed, once" in err, out + err
+        with c.client() as client:
+            assert client.once(7, 2, "INCR", "n") == 1
+            # What only reads is in no session.
+            assert client.once(8, 5, "GET", "n") == "1"
+            try:
+                client.once(8, 2, "INCR", "n")
+                raise AssertionError("a read has begun a session")
+            except ReplyError as refusal:
+                assert "SESSIONLOST" in str(refusal), refusal
 
 
 def test_own_service():
