@@ -586,9 +586,64 @@ static void test_alive(void **state)
     assert_true(accuses_in(f, 200));
 }
 
+/* What a backup was to get next is dropped, as others have long had it: it is sent nothing with a
+ * gap before it, and begins anew once it says what it has. */
+static void test_dropped_under_a_backup(void **state)
+{
+    struct fixture *f = *state;
+    const struct journal_run nothing = { 0, 0 };
+
+    lead(f, 2);
+    hear(f, s2, position(1, 22, 1, 0, &nothing, 1));
+    for (int i = 0; i < 4; i++)
+        (void)replica_append(&f->replica);
+    hear(f, s3, ack(1, 33, 5, 0));
+    replica_executed(&f->replica, 5);
+    assert_true(replica_feeds(&f->replica, s2));
+    replica_dropped(&f->replica, 4);
+    assert_false(replica_feeds(&f->replica, s2));
+    tick(f, 0);
+    assert_false(said(f, "feed s2"));
+    hear(f, s2, position(1, 22, 1, 0, &nothing, 1));
+    assert_true(f->replica.peers[1].reset);
+    tick(f, 0);
+    assert_true(said(f, "feed s2"));
+}
+
+/* So many views have a part of the journal that the first ones are forgotten: what is before can be
+ * compared with nobody's any more, what is behind can. */
+static void test_many_views(void **state)
+{
+    struct fixture *f = *state;
+    const uint64_t views = RUN_COUNT_MAX + 6;
+    struct journal_run runs[RUN_COUNT_MAX];
+    const uint64_t first = 10;
+
+    link_up(f, NODE_RM, 1);
+    link_up(f, s2, 22);
+    link_up(f, s3, 33);
+    for (uint64_t number = 1; number <= views; number++)
+        hear(f, NODE_RM, view(number, s1, 1, 7));
+    tick(f, 0);
+    assert_int_equal(f->replica.commit_index, views); /* entry n is that of view n */
+    assert_true(f->replica.first_index > 1 && f->replica.first_index < first);
+    assert_int_equal(replica_view_at(&f->replica, first), first);
+    for (uint64_t i = 0; i < 20; i++)
+        runs[i] = (struct journal_run){ first + i, first + i };
+    hear(f, s2, position(views, 22, first, first + 19, runs, 20));
+    assert_false(f->replica.peers[1].reset);
+    assert_int_equal(replica_feed(&f->replica, f->now, s2).prev_index, first + 19);
+    runs[0] = (struct journal_run){ 0, 0 };
+    runs[1] = (struct journal_run){ 1, 1 };
+    hear(f, s3, position(views, 33, 1, 1, runs, 2));
+    assert_true(f->replica.peers[2].reset);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        STORY(test_dropped_under_a_backup),
+        STORY(test_many_views),
         STORY(test_primary_begins),
         STORY(test_commit_needs_all),
         STORY(test_commit_needs_majority),
