@@ -559,6 +559,115 @@ static void test_round_half_overtaken(void **state)
     assert_int_equal(machine_index(f->server->machine), 4000);
 }
 
+/* A round that makes no sense leaves a state of which nobody knows what it is: the server ends, and
+ * begins anew. */
+static void test_round_damaged(void **state)
+{
+    struct fixture *f = *state;
+
+    link_all(f);
+    enter(f, 1, s2, 3, STYLE_PASSIVE);
+    append(f, s2, 1, 0, 1, 5, 4);
+    hear_round(f, 1, 0, 4);
+    tick(f, 1);
+    assert_true(said(f, "end: the checkpoint of entry 4 from s2 is damaged: begin anew"));
+}
+
+/* s1 has nothing, and its primary nothing before entry 91. */
+static void lack_state(struct fixture *f)
+{
+    link_all(f);
+    enter(f, 3, s2, 3, STYLE_ACTIVE);
+    hear(
+        f, s2,
+        (struct message){
+            .type = MESSAGE_APPEND,
+            .append = {
+                .view = 3, .prev_index = 90, .prev_view = 3, .stamp = f->now.ns, .reset = true } });
+}
+
+static void offer_state(struct fixture *f, node_id from)
+{
+    hear(f, from,
+         (struct message){
+             .type = MESSAGE_CHECKPOINT_BEGIN,
+             .checkpoint_begin = {
+                 .view = 3, .index = 95, .index_view = 3, .time_us = 95, .count = 1 } });
+}
+
+static void give_slice(struct fixture *f, node_id from, const char *slice)
+{
+    hear(f, from,
+         (struct message){ .type = MESSAGE_CHECKPOINT_SLICE,
+                           .checkpoint_slice = { .index = 95, .data = bytes_string(slice) } });
+}
+
+/* A state that comes in is taken from one server, as long as that one is there and goes on. */
+static void test_one_state_at_a_time(void **state)
+{
+    struct fixture *f = *state;
+
+    lack_state(f);
+    offer_state(f, s3);
+    assert_true(said(f, "receive a checkpoint of entry 95 from s3"));
+    offer_state(f, s2);
+    assert_true(said(f, "send s2: checkpoint_ack"));
+    assert_true(said(f, "installed=2"));
+    assert_int_equal(f->server->transfer_in.from, s3);
+    link_down(f, s3);
+    offer_state(f, s2);
+    assert_true(said(f, "receive a checkpoint of entry 95 from s2"));
+}
+
+/* A damaged slice of it leaves nothing that could go on. */
+static void test_state_damaged(void **state)
+{
+    struct fixture *f = *state;
+
+    lack_state(f);
+    offer_state(f, s2);
+    give_slice(f, s2, "\1x");
+    assert_true(said(f, "end: the checkpoint of entry 95 from s2 is damaged: begin anew"));
+}
+
+/* The disk has no room for it: the sender hears that, and may try again. */
+static void test_no_room_for_a_state(void **state)
+{
+    struct fixture *f = *state;
+
+    f->server->options.persistent = true;
+    lack_state(f);
+    offer_state(f, s2);
+    assert_true(f->server->transfer_in.keeping);
+    effects_clear(&f->effects);
+    server_checkpoint_kept(f->server, f->now, false, &f->effects);
+    note_said(f);
+    assert_true(said(f, "the checkpoint of entry 95 finds no room on the disk"));
+    assert_true(said(f, "installed=2"));
+    assert_false(f->server->transfer_in.open);
+    offer_state(f, s2);
+    assert_true(said(f, "receive a checkpoint of entry 95 from s2"));
+}
+
+/* A checkpoint for a backup of the cluster (server_keep) is of the entry asked for or a later one,
+ * and of none that there is not. */
+static void test_keep_on_request(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_false(server_keep(f->server, 0)); /* journals in memory */
+    f->server->options.persistent = true;
+    link_all(f);
+    enter(f, 1, s1, 1, STYLE_ACTIVE);
+    submit(f, 1, 1, REQUEST_COMMAND, "SET a 1"); /* entry 2 */
+    tick(f, 1);
+    assert_false(server_keep(f->server, 3));
+    assert_true(server_keep(f->server, 2));
+    assert_int_equal(f->server->keep_wanted, 2);
+    assert_true(server_keep(f->server, 1));
+    assert_int_equal(f->server->keep_wanted, 2);
+}
+
 static void write_thrice(struct fixture *f)
 {
     for (uint32_t i = 0; i < 3; i++) {
@@ -728,6 +837,11 @@ int main(void)
         STORY(test_due_when_asked),
         STORY(test_truncated_is_not_unexecuted),
         STORY(test_refused_reads_are_gone),
+        STORY(test_round_damaged),
+        STORY(test_one_state_at_a_time),
+        STORY(test_state_damaged),
+        STORY(test_no_room_for_a_state),
+        STORY(test_keep_on_request),
         STORY(test_execution_in_pieces),
         STORY(test_execution_by_time),
         STORY(test_no_checkpoint_before_execution),
