@@ -182,6 +182,38 @@ static void test_all_lost(void **state)
     over(sim);
 }
 
+/* What is left after a loss is an older state, with older sessions: a request that was sent again
+ * may be executed anew, and its value live then. The check took that for an expired one. Seed
+ * 402051. */
+static void test_repeats_after_a_loss(void **state)
+{
+    struct sim_options options;
+    struct sim *sim;
+
+    (void)state;
+    sim_options_quiet(&options, 13);
+    options.disk = true;
+    options.session_clients = 1;
+    options.plain_clients = 8;
+    options.readers = 6;
+    options.keys = 0;
+    options.registers = 1;
+    options.repeats = true;
+    options.think_ms = 20;
+    sim = cluster(&options);
+    sim_run(sim, 1000);
+    sim_isolate_host(sim, 2);
+    sim_run(sim, 3000);
+    sim_lose_disk(sim, NODE_SERVER(0));
+    sim_lose_disk(sim, NODE_SERVER(1));
+    sim_heal(sim);
+    sim_run(sim, 3000);
+    sim_accept_loss(sim);
+    assert_true(sim_run_until(sim, sim_is_whole, 5000));
+    sim_run(sim, 3000);
+    over(sim);
+}
+
 static bool has_first_view(struct sim *sim)
 {
     return sim_view(sim) > 0;
@@ -627,6 +659,7 @@ int main(void)
         cmocka_unit_test(test_hang),
         cmocka_unit_test(test_host_lost),
         cmocka_unit_test(test_all_lost),
+        cmocka_unit_test(test_repeats_after_a_loss),
         cmocka_unit_test(test_dies_in_first_view),
         cmocka_unit_test(test_operator),
         cmocka_unit_test(test_slow_links),
