@@ -59,6 +59,8 @@ static void complete(struct server *s, struct pending_request *request, enum out
     struct journal_record record = { .token = request->client, .kind = (uint8_t)outcome };
 
     s->requests++;
+    if (request->origin == NODE_NONE && !is_read(request->kind))
+        s->stream_done[stream_place_of(request->stream)] = request->token;
     if (request->origin != NODE_NONE)
         journal_record_pack(&s->replies[node_index(request->origin)], &record, reply);
     else if (request->wanted)
@@ -361,8 +363,16 @@ static uint64_t *stream_find(const struct stream_set *set, uint32_t stream)
     return &set->streams[place];
 }
 
-/* A request that is not in the journal, while a later one of its stream is, cannot take effect in
- * its place any more. */
+/* A write behind the read was answered already. Streams that share a place may be taken for one
+ * another; but then the read is only asked for again. Tokens grow. */
+static bool read_overtaken(const struct server *s, const struct pending_request *request)
+{
+    return is_read(request->kind) && request->origin == NODE_NONE &&
+           s->stream_done[stream_place_of(request->stream)] > request->token;
+}
+
+/* A request that is not in the journal, while a later one of its stream is or was, cannot take
+ * effect in its place any more. */
 static void drop_overtaken(struct server *s)
 {
     struct stream_set written = { .mask = 15 };
@@ -378,6 +388,9 @@ static void drop_overtaken(struct server *s)
         place = request->older;
         if (request->state == PENDING_JOURNALED)
             *found = request->stream + 1ull;
+        else if (request->state != PENDING_READING && read_overtaken(s, request))
+            complete_text(s, request, OUTCOME_NOT_EXECUTED,
+                          "TRYAGAIN what was asked for behind it came first; it was not executed");
         else if (request->state != PENDING_READING && *found)
             complete_text(s, request, OUTCOME_UNKNOWN, "");
     }

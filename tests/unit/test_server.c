@@ -299,6 +299,30 @@ static void test_reads_in_order(void **state)
     assert_string_equal(f->replies[4], "4 done $1");
 }
 
+/* A read whose primary did not get to answer it is not asked again once what its connection wrote
+ * behind it is executed: it would see that. */
+static void test_read_overtaken_by_a_write(void **state)
+{
+    struct fixture *f = *state;
+
+    f->wall_us = 1; /* append() makes entries of long ago */
+    link_all(f);
+    enter(f, 1, s1, 3, STYLE_ACTIVE);
+    submit(f, 1, 1, REQUEST_READ, "GET a");
+    submit(f, 2, 1, REQUEST_COMMAND, "SET a 1"); /* entry 2 */
+    submit(f, 3, 2, REQUEST_READ, "GET a");
+    tick(f, 1);
+    enter(f, 2, s2, 3, STYLE_ACTIVE);
+    append(f, s2, 2, 1, 3, 3, 3);
+    assert_int_equal(f->reply_count, 1);
+    assert_string_equal(f->replies[0], "2 done +OK");
+    sync_to(f, s2, 2, 3);
+    tick(f, 1);
+    assert_int_equal(f->reply_count, 2);
+    assert_memory_equal(f->replies[1], "1 not executed TRYAGAIN", 23);
+    assert_true(said(f, "send s2: forward view=2")); /* of the other connection */
+}
+
 /* A key that is due is gone for all from one entry on: a read does not find it gone while a write
  * before that entry is still to find it there. */
 static void test_due_by_an_entry(void **state)
@@ -833,6 +857,7 @@ int main(void)
         STORY(test_forward_beside_a_lost_link),
         STORY(test_under_way),
         STORY(test_reads_in_order),
+        STORY(test_read_overtaken_by_a_write),
         STORY(test_due_by_an_entry),
         STORY(test_due_when_asked),
         STORY(test_truncated_is_not_unexecuted),
