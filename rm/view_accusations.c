@@ -11,26 +11,26 @@ static bool all_accuse_primary(const struct view *v)
     return __builtin_popcount(others) > 1 && (v->accusers & others) == others;
 }
 
-/* The accused stay out for a while, so that a link that comes and goes does not make a view each
- * time. */
+void accusations_pause(struct view *v, struct instant now, uint32_t i)
+{
+    struct view_pause *p = &v->pause[i];
+
+    if (p->pause_ms == 0 || instant_since_ms(now, p->accused_at) >= ACCUSE_HEALTH_MS)
+        p->pause_ms = ACCUSE_PAUSE_MS_MIN;
+    else
+        p->pause_ms = p->pause_ms * 2 < ACCUSE_PAUSE_MS_MAX ? p->pause_ms * 2 : ACCUSE_PAUSE_MS_MAX;
+    p->accused_at = now;
+    p->until = instant_add_ms(now, p->pause_ms);
+}
+
 static void become_accused(struct view *v, struct instant now, uint32_t set)
 {
     v->accused = set;
     v->accusers = 0;
     v->accused_by_primary = 0;
-    for (uint32_t i = 0; i < v->options.server_count; i++) {
-        struct view_pause *p = &v->pause[i];
-
-        if (!in_set(set, i))
-            continue;
-        if (p->pause_ms == 0 || instant_since_ms(now, p->accused_at) >= ACCUSE_HEALTH_MS)
-            p->pause_ms = ACCUSE_PAUSE_MS_MIN;
-        else
-            p->pause_ms =
-                p->pause_ms * 2 < ACCUSE_PAUSE_MS_MAX ? p->pause_ms * 2 : ACCUSE_PAUSE_MS_MAX;
-        p->accused_at = now;
-        p->until = instant_add_ms(now, p->pause_ms);
-    }
+    for (uint32_t i = 0; i < v->options.server_count; i++)
+        if (in_set(set, i))
+            accusations_pause(v, now, i);
 }
 
 /* Two members cannot reach each other, one of them the primary. The others' word is waited for, as

@@ -165,6 +165,15 @@ static void note_view(const struct message_view *view, struct effects *out)
                  (unsigned long long)view->number, node_name(view->primary));
 }
 
+/* Who had caught up and did not report in time would be about to be taken in again at once, and
+ * each time everybody would wait for it: on a slow link to us, say, that is as fast as ever. */
+static void pause_silent_joiners(struct view *v, struct instant now, const struct plan *plan)
+{
+    for (uint32_t i = 0; i < v->options.server_count; i++)
+        if (v->caught_up[i] && !in_set(plan->view.members.set, i) && !has_reported(v, i))
+            accusations_pause(v, now, i);
+}
+
 static void forget_change(struct view *v, struct instant now, const struct plan *plan)
 {
     end_change(v);
@@ -198,6 +207,7 @@ static void issue(struct view *v, struct instant now, const struct plan *plan, s
     note_view(&plan->view, out);
     change_say_waits(v, now, "", out);
     settle_switchover(v, &plan->view, out);
+    pause_silent_joiners(v, now, plan);
     forget_change(v, now, plan);
     v->lease_until = instant_max(v->lease_until, instant_add_ms(now, plan->view.lease_wait_ms));
 }

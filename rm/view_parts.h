@@ -62,6 +62,9 @@ void change_say_waits(struct view *v, struct instant now, const char *waits, str
 void accusations_hear(struct view *v, struct instant now, node_id from,
                       const struct message_accuse *m, struct effects *out);
 void accusations_decide(struct view *v, struct instant now);
+/* It stays out for a while, which doubles, so that a link that comes and goes does not make a view
+ * each time. */
+void accusations_pause(struct view *v, struct instant now, uint32_t i);
 
 /* view_donations.c: joiners, and who gives them a checkpoint. */
 void donations_caught_up(struct view *v, node_id from, const struct message_caught_up *m,

@@ -90,6 +90,40 @@ static void test_joiner(void **state)
              "3 members: s1, s2, s3; view 3, primary s1\n");
 }
 
+/* A joiner that acknowledges all, but is slow to report, is waited for once, and then not at once
+ * again. */
+static void test_joiner_does_not_report(void **state)
+{
+    struct story *f = *state;
+
+    serve(f, 5000);
+    gfd_deletes(f, 5000, S3, true);
+    unlinks(f, 5000, S3);
+    reports(f, 5001, S1, 1, 9);
+    reports(f, 5001, S2, 1, 9);
+    activates(f, 5002, S1, 2);
+    links(f, 5100, S3, 32);
+    gfd_adds(f, 5100, S3, 32);
+    catches_up(f, 5200, S1, S3, 32);
+    reports(f, 5201, S1, 2, 11);
+    reports(f, 5201, S2, 2, 11);
+    forget(f);
+    tick(f, 5201 + REPORT_WAIT_MS);
+    story(f, "[store]\n"
+             "view 3 stored\n"
+             "[view 3: s1 s2 s3]\n"
+             "view 3 sent: primary s1, members s1, s2, acks 2, active\n"
+             "2 members: s1, s2; view 3, primary s1\n");
+    activates(f, 5252, S1, 3);
+    catches_up(f, 5253, S1, S3, 32);
+    story(f, "view 3 active\ns3 caught up\n");
+    tick(f, 5200 + REPORT_WAIT_MS + ACCUSE_PAUSE_MS_MIN);
+    story(f, "");
+    tick(f, 5201 + REPORT_WAIT_MS + ACCUSE_PAUSE_MS_MIN);
+    story(f, "[fence 4: s1 s2 s3]\n"
+             "fence 4 sent to s1, s2, s3 (s3 caught up)\n");
+}
+
 /* The primary dies as the joiner is to be taken in: another primary may not hold what the joiner
  * lacks, so it joins anew. */
 static void test_joiner_loses_its_primary(void **state)
@@ -201,6 +235,7 @@ int main(void)
         STORY(test_switchover_under_load),
         STORY(test_switchover_refused),
         STORY(test_joiner),
+        STORY(test_joiner_does_not_report),
         STORY(test_joiner_loses_its_primary),
         STORY(test_policy_unmet),
         STORY(test_old_journal_is_no_chain),
