@@ -89,10 +89,17 @@ static void check_one_reader(struct process *p, const struct server_status *s)
     }
 }
 
-/* Section 6: nobody reads by leases that were not granted. Clocks differ a little. */
+bool checks_member_of(const struct process *p, uint64_t view)
+{
+    const struct checks *k = &p->sim->checks;
+
+    return view > 0 && view < k->view_capacity &&
+           members_has(&k->views[view].members, p->node, p->incarnation);
+}
+
+/* Section 6: nobody reads by leases that were not granted, or are over for who granted them. */
 static void check_lease_granted(struct process *p, const struct server_status *s)
 {
-    uint64_t slack_ns = (p->sim->options.lease_ms / 50 + 1) * MILLISECOND_NS;
     uint32_t count = 1;
 
     if (!s->leased)
@@ -100,8 +107,7 @@ static void check_lease_granted(struct process *p, const struct server_status *s
     for (uint32_t i = 0; i < p->sim->options.servers; i++) {
         const struct process *member = sim_process(p->sim, NODE_SERVER(i));
 
-        if (member != p && (s->members.set >> i & 1u) &&
-            member->lease_until_ns + slack_ns >= p->sim->now_ns)
+        if (member != p && (s->members.set >> i & 1u) && member->granted_until_ns >= p->sim->now_ns)
             count++;
     }
     if (count < s->acks)
@@ -167,9 +173,9 @@ static bool holds(const struct process *p, uint64_t index, const struct committe
 }
 
 /* What counts is written, with fsync = "always" synced, unless a fault took it since. */
-static bool on_disk(const struct process *p, uint64_t incarnation, uint64_t index)
+static bool on_disk(const struct process *p, uint64_t incarnation, uint64_t index, uint64_t view)
 {
-    return !p->disk || p->disk_lost >= incarnation || disk_index(p) >= index;
+    return !p->disk || p->disk_lost >= incarnation || disk_holds(p, index, view);
 }
 
 /* An entry that the primary takes for committed is held by as many members as acks says, who have
@@ -188,7 +194,7 @@ static void check_commit_held(struct process *p, const struct server_status *s,
         if (member != p &&
             !claims_acknowledged(member, s->members.incarnation[i], s->view, s->commit_index))
             continue;
-        if (!on_disk(member, s->members.incarnation[i], s->commit_index))
+        if (!on_disk(member, s->members.incarnation[i], s->commit_index, entry->view))
             continue;
         if (member->state != PROCESS_RUNNING || member->incarnation != s->members.incarnation[i] ||
             holds(member, s->commit_index, entry))
@@ -276,7 +282,7 @@ static void check_keeps(struct process *p, const struct server_status *s)
         return; /* it was not committed, another one was */
     if ((a->index < server_journal(p->server)->first ? s->executed_index < a->index
                                                      : !holds(p, a->index, entry)) ||
-        !on_disk(p, p->incarnation, a->index))
+        !on_disk(p, p->incarnation, a->index, a->entry_view))
         sim_fail(p->sim, "%s acknowledged entry %llu in view %llu, and has it no more",
                  node_name(p->node), (unsigned long long)a->index, (unsigned long long)a->view);
 }
@@ -352,6 +358,23 @@ static void check_journal_bytes(struct process *p, const struct server_status *s
                     p->sim->options.journal_bytes_max + 2 * (uint64_t)JOURNAL_BLOCK_BYTES);
 }
 
+/* Of its own clients' requests only one that is larger than the limit may go beyond it, alone. */
+static void check_own_pending(struct process *p, uint64_t bytes_max)
+{
+    struct pending *pending = &p->server->pending;
+    struct pending_request *r;
+    uint64_t bytes = 0;
+    uint32_t count = 0;
+
+    for (r = pending_oldest(pending); r; r = pending_newer(pending, r))
+        if (r->origin == NODE_NONE) {
+            bytes += r->size + sizeof *r;
+            count++;
+        }
+    if (count > 1)
+        check_bound(p, "bytes of its clients' requests pending", bytes, bytes_max + sizeof *r);
+}
+
 /* Every queue of a server has its limit. The last request taken may go beyond it. */
 static void check_bounds(struct process *p, const struct server_status *s)
 {
@@ -359,6 +382,8 @@ static void check_bounds(struct process *p, const struct server_status *s)
     uint64_t pending_max = p->sim->options.pending_bytes_max + REQUEST_SIZE_MAX;
 
     check_bound(p, "bytes of requests pending", s->pending_bytes, pending_max);
+    if (s->pending_bytes > p->sim->options.pending_bytes_max)
+        check_own_pending(p, p->sim->options.pending_bytes_max);
     check_bound(p, "reads waiting", server->reads.count, server->pending.count);
     check_bound(p, "bytes to be forwarded", buffer_size(&server->forwards), 2 * pending_max);
     for (uint32_t i = 0; i < SERVER_COUNT_MAX; i++) {
@@ -379,10 +404,25 @@ static void check_bounds(struct process *p, const struct server_status *s)
         check_wires(p);
 }
 
+/* A death that the rm takes for certain is one: else nobody would wait for the leases of the dead.
+ */
+static void check_certainly_dead(struct process *rm)
+{
+    for (uint32_t i = 0; i < rm->sim->options.servers; i++) {
+        const struct process *p = sim_process(rm->sim, NODE_SERVER(i));
+
+        if (p->state == PROCESS_RUNNING &&
+            roster_certainly_dead(&rm->rm->roster, p->node, p->incarnation))
+            sim_fail(rm->sim, "the rm is certain that %s is dead, and it runs", node_name(p->node));
+    }
+}
+
 void checks_turn(struct process *p)
 {
     struct server_status s;
 
+    if (p->rm)
+        check_certainly_dead(p);
     if (!p->server)
         return;
     server_status(p->server, process_clock(p), &s);

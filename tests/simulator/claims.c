@@ -4,6 +4,7 @@
 
 #include "server/journal.h"
 #include "server/replica.h"
+#include "server/server_state.h"
 #include "tests/simulator/parts.h"
 
 /* Rule 5: the journal's view is that of its last entry, and no later one. */
@@ -39,6 +40,17 @@ static void lease_note(struct process *p, const struct process *primary,
         return;
     if (p->lease_until_ns < p->sim->now_ns + lease_ns - age_ns)
         p->lease_until_ns = p->sim->now_ns + lease_ns - age_ns;
+}
+
+/* What it has promised by its own clock, whatever its primary makes of it. */
+static void grant_note(struct process *p)
+{
+    uint64_t now = process_clock(p).ns, until = p->server->replica.lease_granted.ns;
+    uint64_t left = until > now ? until - now : 0;
+
+    left = left * 1000000 / (uint64_t)(1000000 + p->clock_ppm);
+    if (left > 0 && p->granted_until_ns < p->sim->now_ns + left)
+        p->granted_until_ns = p->sim->now_ns + left;
 }
 
 static void acknowledged_note(struct process *p, const struct message_ack *ack)
@@ -77,6 +89,7 @@ static void ack_check(struct process *p, node_id to, const struct message_ack *a
     const struct journal *ours = server_journal(p->server), *theirs;
     struct server_status now;
 
+    grant_note(p);
     server_status(p->server, process_clock(p), &now);
     if (ack->view < now.promised)
         sim_fail(p->sim, "%s acknowledges in view %" PRIu64 ", after its promise of %" PRIu64,
@@ -87,6 +100,10 @@ static void ack_check(struct process *p, node_id to, const struct message_ack *a
     if (ack->index > ours->last)
         sim_fail(p->sim, "%s acknowledges entry %" PRIu64 ", its journal ends with %" PRIu64,
                  node_name(p->node), ack->index, ours->last);
+    else if (p->disk && ack->index >= ours->first &&
+             !disk_holds(p, ack->index, journal_at(ours, ack->index)->view))
+        sim_fail(p->sim, "%s acknowledges entry %" PRIu64 ", which is not on its disk",
+                 node_name(p->node), ack->index);
     if (!primary || !primary->server || primary->status.view != ack->view ||
         primary->status.role != ROLE_PRIMARY)
         return;
@@ -117,8 +134,39 @@ static void caught_up_check(struct process *p, const struct message_caught_up *c
                  journal->last, joiner->status.restoring ? ", and no state" : "");
 }
 
+/* Kill before you tell: of what is said to be certainly dead nothing runs any more. */
+static void death_check(struct process *p, node_id server, uint64_t incarnation)
+{
+    const struct process *dead = sim_process(p->sim, server);
+
+    if (dead && dead->state == PROCESS_RUNNING && dead->incarnation == incarnation)
+        sim_fail(p->sim, "%s tells of the certain death of %s, which runs", node_name(p->node),
+                 node_name(server));
+}
+
+/* Whom the gfd has buried it does not list again. */
+static void listing_check(struct process *p, const struct message_membership *m)
+{
+    struct process *changed = sim_process(p->sim, m->changed);
+
+    if (m->change == CHANGE_DELETE && m->certain) {
+        death_check(p, m->changed, m->incarnation);
+        if (changed && changed->buried < m->incarnation)
+            changed->buried = m->incarnation;
+    }
+    for (uint32_t i = 0; i < p->sim->options.servers; i++)
+        if ((m->members.set >> i & 1u) &&
+            m->members.incarnation[i] <= sim_process(p->sim, NODE_SERVER(i))->buried)
+            sim_fail(p->sim, "%s lists a life of %s that it knows to be dead", node_name(p->node),
+                     node_name(NODE_SERVER(i)));
+}
+
 void claims_check(struct process *p, node_id to, const struct message *message)
 {
+    if (message->type == MESSAGE_DELETE && message->delete.certain)
+        death_check(p, message->delete.server, message->delete.incarnation);
+    else if (message->type == MESSAGE_MEMBERSHIP)
+        listing_check(p, &message->membership);
     if (!p->server)
         return;
     switch (message->type) {

@@ -1,6 +1,7 @@
 /* clients - they ask, through lines to servers that carry requests and replies in order, and tell
  * the history what came of it. Session clients are the client library's own core; plain ones are
- * any Redis client that gives up when its connection does; readers only read. */
+ * any Redis client that gives up when its connection does; readers only read; pipelines send many
+ * requests and then take what comes. */
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +10,8 @@
 #include "tests/simulator/parts.h"
 
 #define CALL_DEADLINE_MS 60000u
+#define BURST_MAX        120u /* requests of a pipeline on their way at once */
+#define BURST_PAUSE      8u   /* thinks so much longer than others before the next ones */
 
 static void session_timer(void *subject, uint64_t at);
 static void session_begin(struct client *c, uint64_t id, uint64_t sequence);
@@ -85,7 +88,8 @@ static void session_event_give(struct client *c, const struct session_event *eve
 
 static void operation_over(struct client *c)
 {
-    uint64_t wait = 2 * (uint64_t)c->sim->options.think_ms * MILLISECOND_NS;
+    uint64_t wait = 2 * (uint64_t)c->sim->options.think_ms * MILLISECOND_NS *
+                    (c->kind == CLIENT_PIPELINE ? BURST_PAUSE : 1);
 
     c->busy = false;
     if (c->sim->history.fault[0])
@@ -144,6 +148,7 @@ static void line_connect(struct client *c, uint32_t server)
     line->out_ns = line->in_ns = c->sim->now_ns;
     line->lost_after_ns = UINT64_MAX;
     memset(line->seen, 0, sizeof line->seen);
+    line->counted = 0;
     letter_send(letter_new(c, server, runs ? LETTER_UP : LETTER_CLOSED, 0));
 }
 
@@ -347,6 +352,14 @@ void sim_clients_reply(void *server, uint64_t number, enum outcome outcome, stru
 
 static void plain_send(struct client *c)
 {
+    uint64_t burst = c->kind == CLIENT_PIPELINE ? random_below(&c->random, BURST_MAX) : 0;
+
+    for (uint64_t i = 0; i < burst; i++) {
+        workload_pipeline(c);
+        line_request(c, c->server);
+    }
+    if (c->kind == CLIENT_PIPELINE)
+        workload_pipeline(c);
     line_request(c, c->server);
 }
 
@@ -393,6 +406,15 @@ static void session_reply(struct client *c, uint32_t server, struct bytes reply)
     session_do(c, &effects);
 }
 
+/* Of one request of many; when all are answered there will be others. */
+static void pipeline_reply(struct client *c, const struct letter *letter, struct bytes reply)
+{
+    if (letter->outcome != OUTCOME_NOT_EXECUTED)
+        workload_pipelined(c, letter->server, reply);
+    if (c->lines[letter->server].waiting_count == 0)
+        operation_over(c);
+}
+
 static void reply_take(struct client *c, const struct letter *letter)
 {
     struct line *line = &c->lines[letter->server];
@@ -406,7 +428,9 @@ static void reply_take(struct client *c, const struct letter *letter)
     line->waiting_count--;
     memmove(line->waiting, line->waiting + 1, line->waiting_count * sizeof line->waiting[0]);
     c->at_once = ticket_at(c->sim, letter->ticket)->at_once;
-    if (c->kind == CLIENT_SESSION)
+    if (c->kind == CLIENT_PIPELINE)
+        pipeline_reply(c, letter, reply);
+    else if (c->kind == CLIENT_SESSION)
         session_reply(c, letter->server, reply);
     else if (letter->outcome == OUTCOME_NOT_EXECUTED)
         operation_failed(c);
@@ -559,7 +583,8 @@ static void next_call(void *subject, uint64_t calls)
         return;
     c->busy = true;
     c->calls++;
-    workload_choose(c);
+    if (c->kind != CLIENT_PIPELINE)
+        workload_choose(c);
     if (c->kind == CLIENT_SESSION)
         session_call(c);
     else
@@ -631,6 +656,8 @@ void clients_init(struct sim *sim)
         client_init(sim, CLIENT_PLAIN);
     for (uint32_t i = 0; i < sim->options.readers; i++)
         client_init(sim, CLIENT_READER);
+    for (uint32_t i = 0; i < sim->options.pipelines; i++)
+        client_init(sim, CLIENT_PIPELINE);
     client_init(sim, CLIENT_AUDITOR);
 }
 

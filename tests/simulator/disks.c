@@ -64,6 +64,21 @@ uint64_t disk_index(const struct process *p)
     return d->end > state ? d->end : state;
 }
 
+/* What was written later of a lower index says that those behind it are gone. */
+bool disk_holds(const struct process *p, uint64_t index, uint64_t view)
+{
+    const struct disk *d = p->disk;
+    struct journal_record header;
+    uint64_t at = d->written;
+
+    while (at > d->first && d->items[at - 1].index > index)
+        at--;
+    if (at == d->first || d->items[at - 1].reset)
+        return disk_index(p) >= index; /* in the state, if at all */
+    memcpy(&header, buffer_head(&d->bytes) + d->items[at - 1].offset, sizeof header);
+    return header.index == index && header.view == view;
+}
+
 uint64_t disk_waiting_bytes(const struct process *p)
 {
     return p->disk->waiting;
@@ -215,6 +230,13 @@ bool disk_damage(struct process *p, enum disk_damage damage)
         d->items[at].damaged = true;
         sim_trace(p->sim, p->node, "its journal is damaged at entry %llu",
                   (unsigned long long)d->items[at].index);
+        disk_lose_voice(p);
+        break;
+    case DAMAGE_END:
+        if (d->guarded == d->synced)
+            return false;
+        d->items[d->synced - 1].damaged = true;
+        sim_trace(p->sim, p->node, "the end of its journal is damaged");
         disk_lose_voice(p);
         break;
     case DAMAGE_NEWEST_CHECKPOINT:

@@ -127,6 +127,26 @@ static void group_again(struct process *p, const struct disk_job *job)
     job_begin(p, *job, p->sim->now_ns, STORAGE_RETRY_MS * UINT64_C(1000));
 }
 
+/* Its journal may be called complete as soon as it has the beginning of a view that has this life
+ * as a member, not before. */
+static void check_complete(struct process *p)
+{
+    const struct disk *d = p->disk;
+    struct journal_record header;
+
+    for (uint64_t at = d->written; at > d->first && !d->items[at - 1].reset; at--) {
+        memcpy(&header, buffer_head(&d->bytes) + d->items[at - 1].offset, sizeof header);
+        if (checks_member_of(p, header.view))
+            return;
+    }
+    for (uint32_t i = 0; i < d->kept[0].count; i++)
+        if (checks_member_of(p, d->kept[0].images[i].head.index_view))
+            return;
+    sim_fail(p->sim,
+             "%s calls its journal complete, and has nothing of a view of which it is a member",
+             node_name(p->node));
+}
+
 static void group_done(struct process *p, const struct disk_job *job)
 {
     struct disk *d = p->disk;
@@ -147,8 +167,10 @@ static void group_done(struct process *p, const struct disk_job *job)
         d->sync_due_ns = p->sim->now_ns + p->sim->options.fsync_interval_ms * MILLISECOND_NS;
         job_begin(p, (struct disk_job){ .deed = DISK_SYNC }, d->sync_due_ns, operation_us(p, true));
     }
-    if (job->complete)
+    if (job->complete) {
+        check_complete(p);
         disk_life_write(p, true);
+    }
     if (job->piece)
         tell(p, (struct disk_job){ .deed = DISK_SAVED, .epoch = job->epoch, .index = job->index });
     d->busy = false;
@@ -283,8 +305,13 @@ static void persist(struct process *p)
     bool sound;
 
     while (server_persist_next(p->server, &d->epoch, &d->index, &piece, &owner)) {
-        while (journal_record_next(&piece, &header, &record, &sound))
+        while (journal_record_next(&piece, &header, &record, &sound)) {
+            if (d->count > d->first && header.index > d->items[d->count - 1].index + 1)
+                sim_fail(p->sim, "%s has entry %llu written behind entry %llu", node_name(p->node),
+                         (unsigned long long)header.index,
+                         (unsigned long long)d->items[d->count - 1].index);
             disk_hand_over(d, (struct written){ .index = header.index }, record);
+        }
         assert(sound);
         d->piece = true;
     }

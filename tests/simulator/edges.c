@@ -240,6 +240,14 @@ static void cause_tell(void *subject, uint64_t life)
     local_give(lfd, &message);
 }
 
+/* Nobody is killed to whom nothing happened: the silence was the lfd's own. */
+static void check_kill(const struct process *lfd, const struct process *server)
+{
+    if (server->state == PROCESS_RUNNING && !server->harmed && !server->stopping)
+        sim_fail(lfd->sim, "%s kills %s, which nothing keeps from answering", node_name(lfd->node),
+                 node_name(server->node));
+}
+
 static void signal_send(struct process *server, uint32_t number)
 {
     struct sim *sim = server->sim;
@@ -252,6 +260,7 @@ static void signal_send(struct process *server, uint32_t number)
         sim_after(sim, sim_between(sim, 1, 5) * MILLISECOND_NS, terminated, server, server->life);
     else
         sim_after(sim, sim_between(sim, 10, 100) * 1000, killed, server, server->life);
+    server->stopping |= number == SIGNAL_TERMINATE;
 }
 
 /* Someone may have made a copy of what it stored, and put it back much later. */
@@ -328,7 +337,11 @@ void edge_perform(struct process *p, const struct effect *effect)
 {
     switch (effect->type) {
     case EFFECT_SPAWN: spawn(p, sim_process(p->sim, effect->node)); break;
-    case EFFECT_KILL: signal_send(sim_process(p->sim, effect->node), effect->number); break;
+    case EFFECT_KILL:
+        if (effect->number == SIGNAL_KILL)
+            check_kill(p, sim_process(p->sim, effect->node));
+        signal_send(sim_process(p->sim, effect->node), effect->number);
+        break;
     case EFFECT_STORE: store(p, effect->data); break;
     case EFFECT_PERSIST:
     case EFFECT_RESTART:

@@ -371,7 +371,12 @@ static void fault_do(struct sim *sim, enum fault_kind kind)
                 sim_crash(sim, NODE_SERVER(i));
         break;
     case FAULT_LOSE_DISK: lose_disk(sim, any_server(sim)); break;
-    default: hardware_fault(sim, kind); break;
+    default:
+        if (kind < FAULT_FIRST_COURSE)
+            hardware_fault(sim, kind);
+        else
+            course_fault(sim, kind);
+        break;
     }
 }
 

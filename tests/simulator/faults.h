@@ -31,7 +31,8 @@
     X(HEAL, 4)                                                        \
     X(CRASH_ALL, 1) /* all servers at once; with disks only */        \
     X(LOSE_DISK, 3) /* of one server, if the others have it all */    \
-    HARDWARE_FAULTS(X)
+    HARDWARE_FAULTS(X)                                                \
+    COURSE_FAULTS(X)
 
 /* Those of hardware.c: of disks, of power, and of several processes. */
 #define HARDWARE_FAULTS(X)                                                         \
@@ -53,11 +54,17 @@
     X(SLOW_SERVER, 3)    /* its turns take up to as long as the patience */        \
     X(WALL_JUMP, 2)      /* the wall clock of a host */
 
+/* Those of courses.c: several events in a row, which would hardly meet by chance. */
+#define COURSE_FAULTS(X)                                                      \
+    X(OUTRUN, 8)       /* a primary goes on alone; the next one dies young */ \
+    X(RETURN_ALONE, 8) /* one that lacks its end; the others are not heard */
+
 enum fault_kind {
 #define X(name, weight) FAULT_##name,
     FAULTS(X)
 #undef X
-        FAULT_COUNT
+        FAULT_COUNT,
+    FAULT_FIRST_COURSE = FAULT_OUTRUN
 };
 
 /* What may be under way when a fault comes. Most of it is over soon, so that chance seldom meets
@@ -78,5 +85,7 @@ enum occasion {
 
 /* Does one of HARDWARE_FAULTS. */
 void hardware_fault(struct sim *sim, enum fault_kind kind);
+/* One of COURSE_FAULTS. */
+void course_fault(struct sim *sim, enum fault_kind kind);
 
 #endif

@@ -125,6 +125,7 @@ struct process {
     uint32_t doom;          /* dies after carrying out so many more effects; 0: does not */
     uint64_t ended_ns;      /* its last life */
     bool harmed;            /* by a pause, in this life: whoever kills it for that does right */
+    bool stopping;          /* it was asked to end */
     bool dies_again;        /* soon after its next start */
     uint64_t slow_until_ns; /* its turns take long */
     uint64_t down_until_ns; /* nobody starts it before */
@@ -144,7 +145,9 @@ struct process {
     struct detector *detector;
     struct membership *membership;
     struct rm *rm;
-    uint64_t lease_until_ns; /* server: till then a primary may answer reads by its leave */
+    uint64_t lease_until_ns;   /* server: till then a primary may answer reads by its leave */
+    uint64_t granted_until_ns; /* server: till then it has promised that none else commits */
+    uint64_t buried;           /* server: newest life whose certain death the gfd has told */
     struct acknowledged acknowledged, acknowledged_before; /* of its last two lives */
     struct disk *disk;    /* server: over all lives; NULL: journals are in memory */
     uint64_t disk_lost;   /* incarnations up to here have left nothing */
@@ -188,9 +191,10 @@ struct line {
     struct owed owed[SESSION_PENDING_MAX]; /* the server's side, oldest first */
     uint32_t owed_count;
     uint64_t seen[HISTORY_KEYS_MAX]; /* length of each text, as reads of old state showed it here */
+    int64_t counted;                 /* pipeline: what its counter was, as told here last */
 };
 
-enum client_kind { CLIENT_SESSION, CLIENT_PLAIN, CLIENT_READER, CLIENT_AUDITOR };
+enum client_kind { CLIENT_SESSION, CLIENT_PLAIN, CLIENT_READER, CLIENT_PIPELINE, CLIENT_AUDITOR };
 
 /* What a client has asked for. */
 enum ask {
@@ -203,6 +207,7 @@ enum ask {
     ASK_EXCHANGE_READ,
     ASK_EXCHANGE,
     ASK_REPEAT,
+    ASK_PIPELINE,
     ASK_AUDIT,
 };
 
@@ -357,6 +362,8 @@ uint64_t disk_index(const struct process *process);         /* what it has writt
 uint64_t disk_waiting_bytes(const struct process *process); /* handed over and not written */
 bool disk_cut(const struct process *process); /* the end of its journal may be missing */
 bool disk_complete(const struct process *p);  /* lacks nothing that any life acknowledged */
+/* Whether its next life would find that entry, of that view. */
+bool disk_holds(const struct process *process, uint64_t index, uint64_t view);
 /* Whether its next life can speak for that one. */
 bool disk_remembers(const struct process *process, uint64_t incarnation);
 bool disk_power_matters(const struct process *process); /* not all it acknowledged is synced */
@@ -400,13 +407,17 @@ void workload_choose(struct client *client); /* packs the next request */
 void workload_audit(struct client *client, uint32_t key);
 /* How it ended. True: there is another request, which belongs to it, to the same server. */
 bool workload_answered(struct client *client, uint32_t server, struct bytes reply);
+void workload_pipeline(struct client *client); /* packs one more of a pipeline */
+void workload_pipelined(struct client *client, uint32_t server, struct bytes reply);
 void workload_failed(struct client *client); /* it was certainly not executed */
 void workload_unknown(struct client *client);
 
 /* checks.c */
 void checks_turn(struct process *process); /* after each turn */
 void check_view_content(struct process *process, const struct message_view *view);
-void checks_stored(struct sim *sim);  /* the rm has stored a view */
+void checks_stored(struct sim *sim); /* the rm has stored a view */
+/* Whether its present life is a member of that view, as far as anybody has told of it. */
+bool checks_member_of(const struct process *server, uint64_t view);
 void checks_forgive(struct sim *sim); /* loss is accepted: what was committed may be gone */
 bool checks_even(struct sim *sim);    /* all have the same entries, all committed */
 void checks_free(struct sim *sim);

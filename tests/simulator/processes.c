@@ -141,7 +141,7 @@ void process_start(struct process *p)
     p->sim->turn_ns[p->node] = UINT64_MAX;
     p->sim->turn_known = false;
     p->doom = 0;
-    p->harmed = false;
+    p->harmed = p->stopping = false;
     p->idle_turns = 0;
     p->incarnation = ++p->sim->incarnation;
     if (!node_is_server(p->node))

@@ -151,7 +151,7 @@ static void faults_draw(struct sim_options *o, struct random *r)
                    "every kind has a weight");
     o->faults_ms = 10000;
     o->fault_every_ms = 50u << random_below(r, 6);
-    for (uint32_t i = 0; i < FAULT_COUNT; i++)
+    for (uint32_t i = 0; i < FAULT_FIRST_COURSE; i++)
         o->fault_weight[i] =
             random_below(r, 3) == 0 ? 0 : (uint32_t)random_below(r, weight_max[i] + 1);
     o->may_lose = random_below(r, 20) == 0;
@@ -174,6 +174,19 @@ static void ambush_draw(struct sim_options *o, uint64_t seed)
         o->journal_bytes_max = 1u << 20;
         o->plain_clients++;
     }
+}
+
+/* By a chance of their own, so that all other options of a seed stay what they were. */
+static void courses_draw(struct sim_options *o)
+{
+    struct random r = random_seeded(o->seed ^ 0xc0u);
+
+    if (random_below(&r, 4) == 0)
+        o->pipelines = 1 + (uint32_t)random_below(&r, 2);
+    if (random_below(&r, 3) == 0)
+        o->fault_weight[FAULT_OUTRUN] = 1 + (uint32_t)random_below(&r, 8);
+    if (random_below(&r, 3) == 0)
+        o->fault_weight[FAULT_RETURN_ALONE] = 1 + (uint32_t)random_below(&r, 8);
 }
 
 void sim_options_drawn(struct sim_options *o, uint64_t seed)
@@ -228,6 +241,7 @@ void sim_options_drawn(struct sim_options *o, uint64_t seed)
     o->fsync = random_below(&r, 2) ? FSYNC_ALWAYS : (enum fsync_policy)random_below(&r, 3);
     o->fsync_interval_ms = 1u << random_below(&r, 12);
     ambush_draw(o, seed);
+    courses_draw(o);
 }
 
 /* The config that such a cluster would have; addresses do not matter. */

@@ -34,6 +34,7 @@ struct sim_options {
     uint32_t bytes_per_ms;               /* that a link between hosts carries; 0: any */
     uint32_t clock_ppm_max;              /* clocks of hosts run faster or slower by up to so much */
     uint32_t session_clients, plain_clients, readers;
+    uint32_t pipelines;          /* clients that send many requests at once, and wait for none */
     uint32_t think_ms;           /* mean pause of a client between two requests */
     uint32_t keys;               /* texts; besides: */
     uint32_t registers, numbers; /* the last register has values that expire */
@@ -59,7 +60,8 @@ struct sim_options {
 
 /* What may be wrong with the disk of a server. */
 enum disk_damage {
-    DAMAGE_RECORD, /* somewhere in the journal, not in the group synced last */
+    DAMAGE_RECORD, /* somewhere in the journal */
+    DAMAGE_END,    /* in the group synced last, when nothing behind it proves yet that it was */
     DAMAGE_NEWEST_CHECKPOINT,
     DAMAGE_CHECKPOINTS, /* both */
     DAMAGE_LIFE,        /* the file that says what to believe */

@@ -226,6 +226,42 @@ static void noise_choose(struct client *c)
     }
 }
 
+/* ------------------------------------------------------------------ pipelines */
+
+/* It alone counts, and looks now and then how far it is. */
+void workload_pipeline(struct client *c)
+{
+    bool read = random_below(&c->random, 3) == 0;
+    char key[HISTORY_NAME_SIZE];
+
+    snprintf(key, sizeof key, "q%u", c->index);
+    c->operation[0] = c->operation[1] = 0;
+    request_begin(c, ASK_PIPELINE, read ? REQUEST_READ : REQUEST_COMMAND);
+    text_pack(c, 2, (const char *const[]){ read ? "get" : "incr", key });
+}
+
+/* Requests of one connection take effect in their order: each count is above all that was told
+ * before, and what is read lies between the counts before it and behind it. What was asked over
+ * earlier connections may still come in between. */
+void workload_pipelined(struct client *c, uint32_t server, struct bytes reply)
+{
+    int64_t *counted = &c->lines[server].counted;
+    struct resp_value value = { 0 };
+    bool fits;
+
+    resp_read_value(reply, &value);
+    if (value.type == RESP_BULK)
+        value.integer = strtoll((const char *)value.text.data, NULL, 10);
+    fits = value.type == RESP_INTEGER
+               ? value.integer > *counted
+               : (value.type == RESP_BULK || value.type == RESP_NULL) && value.integer >= *counted;
+    if (!fits && c->sim->checks.forgiven_view == 0)
+        sim_fail(c->sim, "pipeline %u: after a count of %lld its connection to s%u brings: %.*s",
+                 c->index, (long long)*counted, server + 1,
+                 (int)(reply.size < 200 ? reply.size : 200), (const char *)reply.data);
+    *counted = value.integer;
+}
+
 /* ------------------------------------------------------------------ old requests */
 
 /* A session's call is over: remembers it, for it to come once more. */
@@ -441,6 +477,7 @@ static bool reply_told(struct client *c, struct bytes reply)
     case ASK_EXCHANGE: return exchange_told(c, reply);
     case ASK_AUDIT: return audit_told(c, &value);
     case ASK_REPEAT: repeat_told(c, &value); return true;
+    case ASK_PIPELINE:
     case ASK_NOISE: return true;
     }
     return false;
