@@ -24,6 +24,9 @@ SERVER_VIEWS = "server/replica_views.c"
 REQUESTS = "server/server_requests.c"
 CHANGE = "rm/view_change.c"
 ELECTION = "rm/election.c"
+DETECTOR = "lfd/detector.c"
+MEMBERSHIP = "gfd/membership.c"
+CHECKPOINTS = "server/server_checkpoints.c"
 
 MUTANTS = [
     mutant("acknowledge-unsaved", "saved before acknowledged", FOLLOW,
@@ -98,7 +101,7 @@ MUTANTS = [
            "            complete_text(s, request, OUTCOME_NOT_EXECUTED,",
            "if (request->state != PENDING_READING)\n"
            "            complete_text(s, request, OUTCOME_NOT_EXECUTED,"),
-    mutant("apply-late-round", "a state never goes back", "server/server_checkpoints.c",
+    mutant("apply-late-round", "a state never goes back", CHECKPOINTS,
            "(s->replica.role == ROLE_PRIMARY || t->begin.index <= s->replica.executed_index ||\n"
            "            !fits(&t->begin, s->replica.executed_index));",
            "s->replica.executed_index == UINT64_MAX;",
@@ -141,7 +144,96 @@ MUTANTS = [
            "    keep_history(saved, plan->void_above);\n",
            "    keep_history(saved, plan->void_above);\n    saved->view_count = 0;\n"),
     mutant("host-certainly-dead", "a silent host's death is uncertain: leases are waited for",
-           "gfd/membership.c",
+           MEMBERSHIP,
            "    message.membership.certain = certain;",
            "    message.membership.certain = certain || true;"),
+    mutant("elect-by-length", "4: the view of a journal comes before its length", ELECTION,
+           "    if (a->journal_view != b->journal_view)\n"
+           "        return a->journal_view < b->journal_view ? -1 : 1;\n",
+           ""),
+    mutant("tell-before-kill", "a suspicion is made true before it is told", DETECTOR,
+           "snprintf(w->cause, sizeof w->cause, \"%s\", cause->cause);\n",
+           "snprintf(w->cause, sizeof w->cause, \"%s\", cause->cause);\n"
+           "    tell_delete(d, w, w->incarnation, true, out);\n"),
+    mutant("vouch-for-the-past", "what was saved before a truncation is not what is there now",
+           "server/server_disk.c",
+           "    if (epoch == s->epoch)\n        replica_saved(",
+           "    if (epoch <= s->epoch)\n        replica_saved("),
+    mutant("pending-without-end", "every queue has a limit", REQUESTS,
+           "if (s->pending.count && s->pending.bytes + request->request.size >"
+           " s->options.pending_bytes_max)",
+           "if (s->pending.count > UINT32_MAX - 1u)"),
+    mutant("saved-though-cut", "what is truncated is not saved any more", ENTRIES,
+           "    if (r->saved_index > index)\n        r->saved_index = index;\n",
+           ""),
+    mutant("lease-without-drift", "section 6: clocks differ in rate", COMMIT,
+           "#define LEASE_DRIFT_PERCENT 1u",
+           "#define LEASE_DRIFT_PERCENT 0u"),
+    mutant("empty-disk-counts", "8: a disk that lacks something has no voice", ELECTION,
+           "    return report->intact ||\n",
+           "    return true ||\n"),
+    mutant("primary-of-another-life", "4: alone, a primary answers in the life that led", ELECTION,
+           "           members_has(&view->members, view->primary, report->incarnation) &&\n",
+           "           election_counts(e, view->primary, view) &&\n"),
+    mutant("cut-counts", "4: where a tail was cut one more has to report", ELECTION,
+           "    return report->cut && !members_has",
+           "    return report->cut && report->incarnation == 0 && !members_has"),
+    mutant("active-too-early", "5: a view is active when its first entry is committed", "rm/view.c",
+           "    if (v->first_index)\n        return m->commit_index >= v->first_index;\n",
+           "    if (v->first_index)\n        return true;\n"),
+    mutant("acks-in-place", "11: acks change with a view, not within one", "rm/view_operator.c",
+           "    v->saved->wanted = wanted;\n",
+           "    v->saved->wanted = wanted;\n"
+           "    if (current)\n"
+           "        v->saved->views[v->saved->view_count - 1].acks =\n"
+           "            (uint8_t)view_policy_acks(&wanted, members_count(&current->members));\n"),
+    mutant("journal-without-end", "every queue has a limit", CHECKPOINTS,
+           "journal_drop(&s->journal, limit, s->options.journal_bytes_max);",
+           "journal_drop(&s->journal, limit, UINT64_MAX);"),
+    mutant("slices-without-window", "every queue has a limit", "server/transfer.c",
+           "if (t->receivers >> i & 1u && t->sent - t->acked[i] >= SLICE_WINDOW)",
+           "if (t->receivers >> i & 1u && t->sent - t->acked[i] >= UINT32_MAX)"),
+    mutant("checkpoint-of-two-times", "a checkpoint is of one entry",
+           "server/services/kv_checkpoint.c",
+           "    if (c->db != store->db || c->complete)\n        return;\n    if (c->groups)",
+           "    if (c->db)\n        return;\n    if (c->groups)"),
+    mutant("own-clock", "10: time comes with the entry", REQUESTS,
+           ".time_us = record->time_us,",
+           ".time_us = s->wall_us > record->time_us ? s->wall_us : record->time_us,"),
+    mutant("forward-of-any-view", "exactly once: a forward of another view is sent again", REQUESTS,
+           "if (message->forward.view != s->replica.view.number ||\n"
+           "        replica_way(&s->replica) != REPLICA_APPEND)",
+           "if (replica_way(&s->replica) != REPLICA_APPEND)"),
+    mutant("backup-reads", "reads are linearizable on every server", REQUESTS,
+           "bool stale = request->stale && executes(s)",
+           "bool stale = executes(s)"),
+    mutant("read-without-round", "section 6: without a lease a read waits for a round", COMMIT,
+           "quorum_stamp(r, now) >= arrived.ns)",
+           "quorum_stamp(r, now) > 0)"),
+    mutant("read-before-own-write", "requests of a connection take effect in order", REQUESTS,
+           "    if (written > s->replica.executed_index && written <= s->replica.last_index)\n"
+           "        return s->replica.last_index;\n",
+           ""),
+    mutant("read-overtaken", "requests of a connection take effect in order", REQUESTS,
+           "s->stream_done[stream_place_of(request->stream)] > request->token;",
+           "s->stream_done[stream_place_of(request->stream)] == UINT64_MAX;"),
+    mutant("write-overtaken", "requests of a connection take effect in order", REQUESTS,
+           "        else if (request->state != PENDING_READING && *found)\n",
+           "        else if (request->state == PENDING_FREE && *found)\n"),
+    mutant("evict-without-trace", "9: what an evicted session asked for is not done again",
+           "server/sessions.c",
+           "    if (s->oldest_live->sequence > s->floor)\n"
+           "        s->floor = s->oldest_live->sequence;\n",
+           ""),
+    mutant("retry-as-new", "9: a session sends again under the same sequence", "client/session.c",
+           "    if (!sent)\n        return;\n",
+           "    if (!sent)\n        return;\n    s->sequence += s->call.once;\n"),
+    mutant("bury-and-forget", "who is dead is no member again", MEMBERSHIP,
+           "    if (delete->incarnation == 0 ||"
+           " members_has(&m->claimed, delete->server, delete->incarnation))\n"
+           "        members_drop(&m->claimed, delete->server);\n",
+           ""),
+    mutant("own-sleep-is-silence", "a detector that wakes up late accuses nobody", DETECTOR,
+           "    if (late_ms <= LATENESS_MS_MAX)\n        return;\n",
+           "    if (late_ms <= UINT64_MAX)\n        return;\n"),
 ]
