@@ -501,7 +501,8 @@ bool machine_restore_end(struct machine *m, uint64_t index, uint64_t time_us, ui
     if (m->restore == RESTORE_NONE)
         return false;
     if (!whole || index < m->index || time_us < m->time_us ||
-        sessions_newest_index(m->sessions) > index || machine_digest(m) != digest)
+        sessions_newest_index(m->sessions) > index || machine_digest(m) != digest ||
+        (m->service->restore_end && !m->service->restore_end(m->state, index, time_us)))
         return restore_abandon(m);
     m->restore = RESTORE_NONE;
     m->index = index;

@@ -21,7 +21,7 @@
 #include "common/buffer.h"
 #include "common/bytes.h"
 
-#define SERVICE_VERSION 2u /* of this interface; a shared object of another is refused */
+#define SERVICE_VERSION 3u /* of this interface; a shared object of another is refused */
 
 enum command_flag {
     COMMAND_READ = 1,    /* changes nothing: query() answers it, on the primary, without an entry */
@@ -98,6 +98,10 @@ struct service {
      * changes into the state as of its base. False when a slice makes no sense; the state is then
      * only good for destroy(). */
     bool (*restore_slice)(void *state, struct bytes slice);
+    /* Optional: that was the last slice. False when one is missing, or the state is of a later
+     * entry or time than these, which are those of the checkpoint: what it says of itself may be
+     * wrong, and entries that come next would be in the state already. */
+    bool (*restore_end)(void *state, uint64_t index, uint64_t time_us);
 
     /* A number that is equal on two servers whose states are equal, whatever way they took to get
      * there (order of insertion, restore, table sizes). Constant time: it is kept up to date with
