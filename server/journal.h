@@ -32,6 +32,7 @@ struct journal_record {
 
 _Static_assert(sizeof(struct journal_record) == 72, "no padding in a record's header");
 
+#define JOURNAL_INDEX_MAX   (1ull << 62)    /* nobody gets there; sums of indexes do not overflow */
 #define JOURNAL_BLOCK_BYTES (1024u * 1024u) /* of a block, unless one record is larger */
 #define JOURNAL_SPARE_COUNT 4u              /* blocks kept from one use to the next */
 

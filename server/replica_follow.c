@@ -108,6 +108,13 @@ static bool may_begin_anew(const struct replica *r, const struct message_append 
             (view == append->prev_view && r->last_index < append->prev_index));
 }
 
+/* Whether the entry that others come behind can be one of this view's primary. */
+static bool is_possible(const struct replica *r, const struct message_append *append)
+{
+    return append->prev_index <= JOURNAL_INDEX_MAX && append->prev_view <= r->view.number &&
+           (append->prev_index == 0) == (append->prev_view == 0);
+}
+
 void follow_append(struct replica *r, struct instant now, const struct message *message,
                    struct effects *out)
 {
@@ -119,6 +126,13 @@ void follow_append(struct replica *r, struct instant now, const struct message *
     if (append->view != r->view.number || replica_fenced(r) || r->role == ROLE_PRIMARY ||
         message->from != feed_feeder_of(r, r->options.self))
         return;
+    if (!is_possible(r, append)) {
+        effects_note_at(out, NOTE_ERROR,
+                        "%s speaks of an entry %lu of view %lu, in view %lu: ignored",
+                        node_name(message->from), (unsigned long)append->prev_index,
+                        (unsigned long)append->prev_view, (unsigned long)append->view);
+        return;
+    }
     peer_of(r, message->from)->heard = now;
     peer_of(r, r->view.primary)->heard = now;
     if (append->reset && may_begin_anew(r, append))

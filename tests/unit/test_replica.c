@@ -444,6 +444,37 @@ static void test_entries_without_order(void **state)
     assert_int_equal(f->replica.last_index, 2);
 }
 
+/* Nobody begins behind an entry that cannot be: of a view to come, of none, or behind
+ * all indexes. Found by fuzz_server. */
+static void test_impossible_append(void **state)
+{
+    static const struct message_append impossible[] = {
+        { .prev_index = UINT64_MAX, .prev_view = 1 },
+        { .prev_index = 5, .prev_view = 4 },
+        { .prev_index = 5, .prev_view = 0 },
+        { .prev_index = 0, .prev_view = 2 },
+    };
+    struct fixture *f = *state;
+    struct message m = { .type = MESSAGE_APPEND };
+
+    link_up(f, s2, 22);
+    hear(f, NODE_RM, view(3, s2, 3, 7));
+    for (size_t i = 0; i < sizeof impossible / sizeof impossible[0]; i++) {
+        m.append = impossible[i];
+        m.append.view = 3;
+        m.append.reset = 1;
+        hear(f, s2, m);
+        assert_true(said(f, "in view 3: ignored"));
+        assert_int_equal(f->replica.first_index, 1);
+        assert_true(f->replica.whole);
+    }
+    m.append.prev_index = 5;
+    m.append.prev_view = 2;
+    hear(f, s2, m);
+    assert_true(said(f, "reset"));
+    assert_int_equal(f->replica.first_index, 6);
+}
+
 /* What is committed here and is not what the primary has was lost on purpose, and the state with
  * it. */
 static void test_committed_and_replaced(void **state)
@@ -671,6 +702,7 @@ int main(void)
         STORY(test_chain),
         STORY(test_told_to_begin_anew),
         STORY(test_entries_without_order),
+        STORY(test_impossible_append),
         STORY(test_committed_and_replaced),
         STORY(test_full_disk),
         STORY(test_leads_without_a_state),
