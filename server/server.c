@@ -145,7 +145,7 @@ static void do_effect(struct server *s, struct instant now, const struct effect 
         disk_forget(s, effect->reference);
         break;
     case EFFECT_RESET: do_reset(s, effect->reference, out); break;
-    case EFFECT_COMMIT: requests_execute(s, now); break;
+    case EFFECT_COMMIT: requests_execute(s, now, out); break;
     case EFFECT_FEED: do_feed(s, now, effect->node, out); break;
     case EFFECT_ROLE: requests_role_changed(s); break;
     case EFFECT_RESYNC: requests_resync(s); break;

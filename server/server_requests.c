@@ -280,12 +280,27 @@ static void execute_next(struct server *s)
         answer_entry(s, record);
 }
 
-void requests_execute(struct server *s, struct instant now)
+/* Whoever made the entry, or the state before it, got the time wrong. */
+static bool goes_back(struct server *s, struct effects *out)
+{
+    const struct journal_record *record = journal_at(&s->journal, s->replica.executed_index + 1);
+
+    if (record->time_us >= machine_time_us(s->machine))
+        return false;
+    effects_add(out, EFFECT_END)->text = effects_text(
+        out, "entry %lu, made in view %lu, is of an earlier time than the state before it",
+        (unsigned long)record->index, (unsigned long)record->view);
+    s->execute_room = 0;
+    return true;
+}
+
+void requests_execute(struct server *s, struct instant now, struct effects *out)
 {
     uint64_t began_us = server_turn_us(s);
 
     s->reads_blocked = !reads_answer(s, now);
-    for (uint32_t count = 1; !s->reads_blocked && requests_executing(s) && s->execute_room > 0;
+    for (uint32_t count = 1;
+         !s->reads_blocked && requests_executing(s) && s->execute_room > 0 && !goes_back(s, out);
          count++) {
         execute_next(s);
         s->reads_blocked = s->reads.count && !reads_answer(s, now);
@@ -671,7 +686,7 @@ void requests_tick(struct server *s, struct instant now, struct effects *out)
      * them come at once, while heartbeats wait for an answer. */
     s->execute_room = EXECUTE_BYTES_MAX;
     s->executed_us = 0;
-    requests_execute(s, now);
+    requests_execute(s, now, out);
     expire_waiting(s, now);
     if (buffer_size(&s->forwards))
         effects_send(out, s->replica.view.primary,

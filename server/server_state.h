@@ -84,7 +84,7 @@ void server_carry_out(struct server *s, struct instant now, struct effects *out)
 /* server_requests.c */
 uint64_t requests_append(struct server *s, const struct journal_record *header,
                          struct bytes request);
-void requests_execute(struct server *s, struct instant now);
+void requests_execute(struct server *s, struct instant now, struct effects *out);
 void requests_journaled(struct server *s, const struct journal_record *record);
 void requests_truncated(struct server *s, uint64_t index);
 void requests_abandon_written(struct server *s);

@@ -424,6 +424,30 @@ static void test_clock_set_back(void **state)
     assert_int_equal(f->server->wall_us, at + 5000000);
 }
 
+/* An entry of an earlier time than the state is not executed: the server says which, and ends.
+ * Found by fuzz_server. */
+static void test_entry_of_an_earlier_time(void **state)
+{
+    struct journal_record header = { .index = 4, .view = 1, .time_us = 2, .kind = REQUEST_COMMAND };
+    struct fixture *f = *state;
+
+    link_all(f);
+    enter(f, 1, s2, 3, STYLE_ACTIVE);
+    append(f, s2, 1, 0, 1, 3, 3);
+    tick(f, 1);
+    buffer_clear(&f->records, 1 << 20);
+    journal_record_pack(&f->records, &header, bytes_of(NULL, 0));
+    hear(f, s2,
+         (struct message){ .type = MESSAGE_APPEND,
+                           .append = { .view = 1,
+                                       .prev_index = 3,
+                                       .prev_view = 1,
+                                       .commit_index = 4,
+                                       .entries = buffer_bytes(&f->records) } });
+    assert_true(said(f, "end: entry 4, made in view 1, is of an earlier time"));
+    assert_int_equal(f->server->replica.executed_index, 3);
+}
+
 /* Large entries that are committed all at once are executed in pieces: others have their turn. */
 static void test_execution_in_pieces(void **state)
 {
@@ -875,6 +899,7 @@ int main(void)
         STORY(test_round_for_several),
         STORY(test_round_for_liars),
         STORY(test_clock_set_back),
+        STORY(test_entry_of_an_earlier_time),
         STORY(test_old_state_in_pieces),
         STORY(test_old_state_beside_work),
     };
