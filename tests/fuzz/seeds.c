@@ -11,6 +11,7 @@
 #include "server/checkpoint_file.h"
 #include "server/machine.h"
 #include "server/segment_format.h"
+#include "server/server.h"
 #include "server/services/kv.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -478,6 +479,194 @@ static void peer_seed(const char *name, uint8_t style)
     buffer_free(&records);
 }
 
+/* ---- Servers among themselves ---- */
+
+#define TALK_SERVERS  3u
+#define TALK_NOTED    1u /* whose side of it becomes the seed */
+#define TALK_MESSAGES 64u
+#define TALK_TURN_MS  5u
+
+/* As the steps of fuzz_server.c. */
+enum { SERVER_FRAME = 3, SERVER_RM = 4, SERVER_TIME = 5, SERVER_CLIENT = 6 };
+
+struct talk {
+    struct server *servers[TALK_SERVERS];
+    struct effects *out;
+    struct instant now;
+    struct {
+        node_id from, to;
+        struct buffer frame;
+    } under_way[TALK_MESSAGES];
+    uint32_t count;
+    struct buffer seed;
+};
+
+static void no_reply(void *context, uint64_t client, enum outcome outcome, struct bytes reply)
+{
+    (void)context;
+    (void)client;
+    (void)outcome;
+    (void)reply;
+}
+
+static void talk_carry_out(struct talk *t, uint32_t speaker)
+{
+    for (uint32_t i = 0; i < t->out->count; i++) {
+        const struct effect *effect = &t->out->list[i];
+
+        if (effect->type != EFFECT_SEND || !node_is_server(effect->node))
+            continue;
+        assert(t->count < TALK_MESSAGES);
+        t->under_way[t->count].from = NODE_SERVER(speaker);
+        t->under_way[t->count].to = effect->node;
+        message_encode(&effect->message, &t->under_way[t->count].frame);
+        buffer_consume(&t->under_way[t->count++].frame, 4);
+    }
+    effects_clear(t->out);
+}
+
+static void talk_hear(struct talk *t, uint32_t hearer, node_id from, struct message message)
+{
+    message.from = from;
+    server_receive(t->servers[hearer], t->now, &message, t->out);
+    talk_carry_out(t, hearer);
+}
+
+static void talk_deliver(struct talk *t)
+{
+    for (uint32_t i = 0; i < t->count; i++) {
+        node_id from = t->under_way[i].from;
+        uint32_t to = node_index(t->under_way[i].to);
+        struct buffer frame = t->under_way[i].frame;
+        struct message message;
+        struct error error;
+
+        t->under_way[i].frame = (struct buffer){ 0 };
+        if (to == TALK_NOTED) {
+            put_step(&t->seed, SERVER_FRAME, node_index(from) == 0 ? 0 : 1);
+            put_piece(&t->seed, buffer_bytes(&frame));
+        }
+        if (message_decode(buffer_bytes(&frame), &message, &error) != ERROR_NONE)
+            abort();
+        talk_hear(t, to, from, message);
+        buffer_free(&frame);
+    }
+    t->count = 0;
+}
+
+/* Turns of all servers, with what they have to say to one another. */
+static void talk_turns(struct talk *t, uint32_t turns)
+{
+    for (; turns > 0; turns--) {
+        t->now = instant_add_ms(t->now, TALK_TURN_MS);
+        put_step(&t->seed, SERVER_TIME, TALK_TURN_MS);
+        for (uint32_t i = 0; i < TALK_SERVERS; i++) {
+            server_wall(t->servers[i], 1700000000000000u + t->now.ns / 1000u);
+            server_tick(t->servers[i], t->now, t->out);
+            talk_carry_out(t, i);
+        }
+        talk_deliver(t);
+    }
+}
+
+static void talk_ask(struct talk *t, uint32_t whom, const char *words)
+{
+    struct server_request request = { .client = 1, .stream = 1, .kind = REQUEST_COMMAND };
+    struct buffer packed = { 0 };
+
+    pack_words(&packed, words);
+    request.request = buffer_bytes(&packed);
+    if (whom == TALK_NOTED)
+        put_step(&t->seed, SERVER_CLIENT, 1);
+    (void)server_submit(t->servers[whom], t->now, 1700000000000000u, &request, t->out);
+    talk_carry_out(t, whom);
+    buffer_free(&packed);
+}
+
+static void talk_view(struct talk *t, uint64_t number, uint8_t style, uint32_t primary,
+                      uint32_t members)
+{
+    struct message view = { .type = MESSAGE_VIEW,
+                            .view = { .number = number,
+                                      .style = style,
+                                      .acks = (uint8_t)__builtin_popcount(members),
+                                      .primary = NODE_SERVER(primary) } };
+
+    for (uint32_t i = 0; i < TALK_SERVERS; i++)
+        if (members >> i & 1u)
+            members_put(&view.view.members, NODE_SERVER(i), 11ull * (i + 1u));
+    for (uint32_t i = 0; i < TALK_SERVERS; i++)
+        talk_hear(t, i, NODE_RM, view);
+    talk_deliver(t);
+}
+
+static void talk_open(struct talk *t)
+{
+    t->out = memory_zeroed(1, sizeof *t->out);
+    t->now = (struct instant){ 1000000000u };
+    for (uint32_t i = 0; i < TALK_SERVERS; i++) {
+        struct server_options options = { .self = NODE_SERVER(i),
+                                          .incarnation = 11ull * (i + 1u),
+                                          .service = kv_service(),
+                                          .server_count = 4,
+                                          .lease_ms = 200,
+                                          .checkpoint_interval_ms = 20,
+                                          .suspect_after_ms = 200,
+                                          .journal_bytes_max = 1,
+                                          .pending_bytes_max = 1 << 20,
+                                          .sessions_max = 3,
+                                          .reply = no_reply };
+
+        t->servers[i] = server_new(&options, t->now);
+        assert(t->servers[i]);
+        talk_hear(t, i, NODE_RM, (struct message){ .type = MESSAGE_LINK_UP });
+        for (uint32_t k = 0; k < TALK_SERVERS; k++)
+            if (k != i)
+                talk_hear(t, i, NODE_SERVER(k),
+                          (struct message){ .type = MESSAGE_LINK_UP,
+                                            .link_up.incarnation = 11ull * (k + 1u) });
+    }
+}
+
+/* What s2 hears in a cluster where all goes well: as primary, backup or, when it is not in view 1,
+ * joiner. */
+static void server_seed(const char *name, uint8_t style, uint32_t primary, bool joins)
+{
+    struct talk *t = memory_zeroed(1, sizeof *t);
+    const uint32_t members = joins ? 5u : 7u;
+    /* The options: joined or not, and little kept of the journal. Then the view, as the rm's. */
+    const uint8_t head[] = { (uint8_t)(joins ? 130u : 2u),
+                             (uint8_t)(style | (joins ? 1u : 2u) << 2 | primary << 4) };
+    const uint8_t next[] = { (uint8_t)(style | 2u << 2 | primary << 4), 7 };
+
+    talk_open(t);
+    buffer_append(&t->seed, head, sizeof head);
+    talk_view(t, 1, style, primary, members);
+    talk_turns(t, 2);
+    talk_ask(t, 0, "SET a 1");
+    talk_ask(t, 2, "INCR n");
+    talk_turns(t, 4);
+    talk_ask(t, TALK_NOTED, "APPEND k v");
+    talk_turns(t, 6);
+    if (joins) {
+        /* The rm asks s3 for the checkpoint. */
+        talk_hear(t, 2, NODE_RM,
+                  (struct message){ .type = MESSAGE_DONATE,
+                                    .donate = { 1, NODE_SERVER(TALK_NOTED), 22, 1 } });
+        talk_turns(t, 6);
+    }
+    put_step(&t->seed, SERVER_RM, 192);
+    buffer_append(&t->seed, next, sizeof next);
+    talk_view(t, 2, style, primary, 7u);
+    talk_turns(t, 8);
+    write_seed("server", name, &t->seed);
+    for (uint32_t i = 0; i < TALK_SERVERS; i++)
+        server_free(t->servers[i]);
+    buffer_free(&t->seed);
+    free(t->out);
+    free(t);
+}
+
 /* ---- Requests ---- */
 
 static void put_entry(struct buffer *seed, uint8_t kind, uint8_t session, const char *words)
@@ -607,6 +796,11 @@ int main(int argc, char **argv)
     store_seed("three_views", 3);
     peer_seed("active", 0);
     peer_seed("passive", 1);
+    server_seed("backup_active", STYLE_ACTIVE, 0, false);
+    server_seed("backup_passive", STYLE_PASSIVE, 0, false);
+    server_seed("primary_active", STYLE_ACTIVE, 1, false);
+    server_seed("primary_passive", STYLE_PASSIVE, 1, false);
+    server_seed("joiner", STYLE_ACTIVE, 0, true);
     request_seed();
     connection_seeds();
     machine_free(machine);
