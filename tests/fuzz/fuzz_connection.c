@@ -9,7 +9,8 @@
 #include "tests/fuzz/fuzz.h"
 
 #define CONNECTIONS 3u
-#define ASKED_MAX   16u /* requests without an answer: then the server takes no more */
+#define PAUSES_MAX  4096u /* in one input */
+#define ASKED_MAX   16u   /* requests without an answer: then the server takes no more */
 
 struct asked {
     uint64_t client, session, sequence;
@@ -216,15 +217,33 @@ static void step(struct port *p, uint8_t what, uint8_t how, struct bytes *input)
     turn_end(p);
 }
 
+static bool any_blocked(const struct port *p)
+{
+    for (uint32_t i = 0; i < CONNECTIONS; i++)
+        if (p->connections[i] && p->connections[i]->blocked != BLOCKED_NO)
+            return true;
+    return false;
+}
+
+/* All pauses pass, also those that were asked for behind others; all requests are answered. */
+static void settle(struct port *p)
+{
+    uint32_t pauses = 0;
+
+    do {
+        p->clients->now = instant_add_ms(p->clients->now, 1000000000u);
+        turn_end(p);
+        while (p->count > 0) {
+            answer_next(p, 0, OUTCOME_DONE);
+            turn_end(p);
+        }
+    } while (any_blocked(p) && pauses++ < PAUSES_MAX);
+}
+
 static void port_close(struct port *p)
 {
     p->clients->loading = false;
-    p->clients->now = instant_add_ms(p->clients->now, 1000000000u);
-    turn_end(p);
-    while (p->count > 0) {
-        answer_next(p, 0, OUTCOME_DONE);
-        turn_end(p);
-    }
+    settle(p);
     for (uint32_t i = 0; i < CONNECTIONS; i++) {
         struct connection *c = p->connections[i];
 
