@@ -118,7 +118,7 @@ $(BUILD)/tests/unit/test_%: $(BUILD)/tests/unit/test_%.o $(BUILD)/libsimulator.a
 # Targets for hostile bytes. With FUZZER=1 libFuzzer gives them, else tests/fuzz/replay.c does.
 FUZZER ?= 0
 FUZZ_OBJECTS = $(patsubst %,$(BUILD)/tests/fuzz/%.o,arbitrary scratch machines $(if $(filter 0,$(FUZZER)),replay))
-$(foreach t,server peer records segments checkpoint store text_file,$(BUILD)/tests/fuzz/fuzz_$(t)) \
+$(foreach t,server records segments checkpoint store text_file,$(BUILD)/tests/fuzz/fuzz_$(t)) \
 $(BUILD)/tests/fuzz/seeds: $(BUILD)/tests/fuzz/checksums_off.o
 $(BUILD)/tests/fuzz/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(FUZZ_OBJECTS) $(BUILD)/librm.a \
                             $(BUILD)/libgfd.a $(BUILD)/liblfd.a $(BUILD)/libserver.a \

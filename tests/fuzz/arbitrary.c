@@ -186,11 +186,11 @@ MESSAGES(X)
 
 void arbitrary_message(struct arbitrary *a, node_id from, struct message *message)
 {
-    uint8_t type = input_u8(&a->input) % TYPES;
+    uint8_t which = input_u8(&a->input), type = which % TYPES;
 
     *message = (struct message){ .type = (enum message_type)type };
     if (type <= MESSAGE_REFUSE || strcmp(message_name(message->type), "unknown") == 0)
-        message->type = MESSAGE_APPEND;
+        message->type = a->usual[which % a->usual_count];
     switch (message->type) {
 #define X(number, name, NAME) \
     case MESSAGE_##NAME: make_##name(a, from, &message->name); break;

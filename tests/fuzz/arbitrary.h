@@ -14,7 +14,9 @@
 struct arbitrary {
     struct bytes input;              /* what is left of it */
     uint64_t known[ARBITRARY_KNOWN]; /* by the target; what is near to them is likely */
-    const struct bytes *pieces;      /* by the target: what the bytes of a message may also be */
+    const enum message_type *usual;  /* by the target: messages that come often */
+    uint32_t usual_count;
+    const struct bytes *pieces; /* by the target: what the bytes of a message may also be */
     uint32_t piece_count;
     struct buffer bytes; /* of the last message: its references point here, or into the input */
 };

@@ -19,7 +19,16 @@
 #define RM_MS     20u /* of its waits and pauses, but for those of a restart */
 #define EXIT_KILL 9u
 
-enum step { STEP_MESSAGE, STEP_MESSAGE_TOO, STEP_MESSAGE_AGAIN, STEP_TIME, STEP_LINK, STEP_EDGE };
+enum step {
+    STEP_MESSAGE,
+    STEP_MESSAGE_TOO,
+    STEP_MESSAGE_AGAIN,
+    STEP_FRAME, /* as it crosses a link */
+    STEP_TIME,
+    STEP_LINK,
+    STEP_EDGE,
+    STEP_COUNT
+};
 
 struct process {
     bool spawning;
@@ -251,8 +260,9 @@ static void step(struct manager *m)
     uint8_t what = input_u8(&m->arbitrary.input), how = input_u8(&m->arbitrary.input);
     node_id from = m->nodes[how % m->node_count];
     struct message message;
+    struct error error;
 
-    switch (what % (STEP_EDGE + 1u)) {
+    switch (what % STEP_COUNT) {
     case STEP_TIME: turn(m, how < 128 ? how : (how - 127u) * 100u); break;
     case STEP_LINK: link_set(m, from, how); break;
     case STEP_EDGE:
@@ -260,6 +270,11 @@ static void step(struct manager *m)
             rm_edge(m, how);
         else if (m->nodes[0] == NODE_GFD)
             lfd_edge(m, how);
+        break;
+    case STEP_FRAME:
+        if (message_decode(input_piece(&m->arbitrary.input), &message, &error) == ERROR_NONE &&
+            m->linked >> from & 1u)
+            says(m, from, message);
         break;
     default:
         know(m, from);
@@ -320,11 +335,17 @@ static void begin_lfd(struct manager *m)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    static const enum message_type usual[] = { MESSAGE_STATE,      MESSAGE_REPORT,
+                                               MESSAGE_ACTIVE,     MESSAGE_MEMBERSHIP,
+                                               MESSAGE_ADD,        MESSAGE_HEARTBEAT_OK,
+                                               MESSAGE_REGISTERED, MESSAGE_ORDER };
     struct manager *m = memory_zeroed(1, sizeof *m);
     uint8_t which;
 
     m->out = &effects;
-    m->arbitrary.input = bytes_of(data, size);
+    m->arbitrary = (struct arbitrary){ .input = bytes_of(data, size),
+                                       .usual = usual,
+                                       .usual_count = sizeof usual / sizeof usual[0] };
     m->now = (struct instant){ 1000000000u };
     m->pid = 1000;
     which = input_u8(&m->arbitrary.input);

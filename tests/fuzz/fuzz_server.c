@@ -10,6 +10,7 @@
 
 #define SERVERS       4u
 #define SELF          1u
+#define CLIENTS       256u
 #define PIECES_MAX    32u
 #define IDLE_TURNS    2000u /* of a server that nobody says anything to: by then it waits */
 #define VIEW_STEP_MAX 8u    /* the rm's views grow by so much */
@@ -46,9 +47,10 @@ struct life {
     struct arbitrary arbitrary;
     struct instant now;
     uint64_t turn_us, view, token;
-    uint32_t linked;   /* servers that are */
-    bool hears_others; /* what clients hear now is another server's word */
-    bool followed;     /* it may hold another's entries */
+    uint32_t linked;           /* servers that are */
+    uint32_t waiting[CLIENTS]; /* requests of each client */
+    bool hears_others;         /* what clients hear now is another server's word */
+    bool followed;             /* it may hold another's entries */
     bool ended;
     bool persistent, stalled;
     uint64_t epoch, index; /* of what was handed over last */
@@ -95,9 +97,10 @@ static void donor_make(void)
 
 static void on_reply(void *context, uint64_t client, enum outcome outcome, struct bytes reply)
 {
-    const struct life *l = context;
+    struct life *l = context;
 
-    (void)client;
+    assert(client < CLIENTS && l->waiting[client] > 0);
+    l->waiting[client]--;
     if (outcome == OUTCOME_DONE && !l->hears_others)
         assert(replies_check(reply) == 1);
 }
@@ -193,9 +196,14 @@ static bool leads(const struct life *l)
     return s.role == ROLE_PRIMARY;
 }
 
+static bool is_local(const struct message *message)
+{
+    return (uint32_t)message->type >= MESSAGE_LOCAL_MIN;
+}
+
 static void says(struct life *l, node_id from, struct message message)
 {
-    l->followed = l->followed || !leads(l);
+    l->followed = l->followed || (node_is_server(from) && !is_local(&message) && !leads(l));
     message.from = from;
     l->hears_others = message.type == MESSAGE_REPLY;
     server_receive(l->server, l->now, &message, l->out);
@@ -322,7 +330,9 @@ static void ask(struct life *l, uint8_t how)
     struct buffer packed = { 0 };
 
     if (how == 255) {
-        server_forget(l->server, input_u8(&l->arbitrary.input));
+        how = input_u8(&l->arbitrary.input);
+        server_forget(l->server, how);
+        l->waiting[how] = 0;
         return;
     }
     if (reads)
@@ -330,7 +340,9 @@ static void ask(struct life *l, uint8_t how)
     else
         request_pack_command(&packed, how / 64u % 2u ? 4 : 3, argv);
     request.request = buffer_bytes(&packed);
-    (void)server_submit(l->server, l->now, WALL_US + l->now.ns / 1000u, &request, l->out);
+    l->waiting[how]++;
+    if (!server_submit(l->server, l->now, WALL_US + l->now.ns / 1000u, &request, l->out))
+        l->waiting[how]--;
     carry_out(l);
     buffer_free(&packed);
 }
@@ -371,7 +383,8 @@ static void step(struct life *l)
     }
 }
 
-/* Nothing is left that it does over and over, without anything having come of it. */
+/* Nothing is left that it does over and over, without anything having come of it; and in the end
+ * nobody waits for an answer. */
 static void rest(struct life *l)
 {
     uint32_t turns = 0;
@@ -381,6 +394,10 @@ static void rest(struct life *l)
         turn(l, 0);
         assert(turns++ < IDLE_TURNS);
     }
+    if (!l->ended)
+        turn(l, REQUEST_HOLD_MS_MAX);
+    for (uint32_t i = 0; !l->ended && i < CLIENTS; i++)
+        assert(l->waiting[i] == 0);
 }
 
 static void begin(struct life *l)
@@ -415,6 +432,7 @@ static void begin(struct life *l)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    static const enum message_type usual[] = { MESSAGE_APPEND };
     struct life *l = memory_zeroed(1, sizeof *l);
 
     if (!donor.machine)
@@ -422,6 +440,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     l->out = &effects;
     effects_clear(l->out);
     l->arbitrary = (struct arbitrary){ .input = bytes_of(data, size),
+                                       .usual = usual,
+                                       .usual_count = 1,
                                        .pieces = donor.pieces,
                                        .piece_count = donor.count };
     begin(l);

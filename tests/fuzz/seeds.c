@@ -406,77 +406,13 @@ static void store_seed(const char *name, uint32_t views)
     free(out);
 }
 
-/* ---- Backups ---- */
-
-static void put_frame(struct buffer *seed, uint8_t how, const struct message *message)
-{
-    const uint8_t step[2] = { 0, how };
-    struct buffer frame = { 0 };
-
-    message_encode(message, &frame);
-    buffer_consume(&frame, 4);
-    buffer_append(seed, step, sizeof step);
-    put_piece(seed, buffer_bytes(&frame));
-    buffer_free(&frame);
-}
+/* ---- Steps ---- */
 
 static void put_step(struct buffer *seed, uint8_t what, uint8_t how)
 {
     const uint8_t step[2] = { what, how };
 
     buffer_append(seed, step, sizeof step);
-}
-
-/* s2 and s3 as they should be, in a view that s1 leads: positions, acknowledgements, forwards. */
-static void peer_seed(const char *name, uint8_t style)
-{
-    struct journal_run runs[2] = { { 0, 0 }, { 1, 1 } };
-    struct message position = { .type = MESSAGE_POSITION,
-                                .position = { .view = 1,
-                                              .incarnation = 22,
-                                              .first_index = 1,
-                                              .whole = 1,
-                                              .runs = bytes_of(runs, 16) } };
-    struct message ack = { .type = MESSAGE_ACK,
-                           .ack = { .view = 1, .incarnation = 22, .index = 1 } };
-    struct message forward = { .type = MESSAGE_FORWARD, .forward = { .view = 1 } };
-    struct message done = { .type = MESSAGE_CHECKPOINT_ACK, .checkpoint_ack = { 2, 1, 1 } };
-    struct journal_record header = { .token = 5,
-                                     .kind = REQUEST_COMMAND,
-                                     .incarnation = 22,
-                                     .origin = NODE_SERVER(1),
-                                     .wants_reply = 1 };
-    struct buffer seed = { 0 }, request = { 0 }, records = { 0 };
-
-    pack_words(&request, "SET a 1");
-    journal_record_pack(&records, &header, buffer_bytes(&request));
-    header.session = header.sequence = 1;
-    journal_record_pack(&records, &header, buffer_bytes(&request));
-    header.kind = REQUEST_READ;
-    journal_record_pack(&records, &header, buffer_bytes(&request));
-    forward.forward.requests = buffer_bytes(&records);
-    buffer_append(&seed, &style, 1);
-    put_frame(&seed, 0, &position);
-    put_step(&seed, 2, 1);
-    put_frame(&seed, 0, &ack);
-    put_step(&seed, 3, 1);
-    put_step(&seed, 3, 4);
-    put_frame(&seed, 0, &forward);
-    put_step(&seed, 2, 110);
-    ack.ack.index = ack.ack.executed_index = 4;
-    put_frame(&seed, 0, &ack);
-    put_step(&seed, 2, 1);
-    put_frame(&seed, 0, &done);
-    put_step(&seed, 4, 2);
-    position.position.incarnation = 2;
-    position.position.last_index = 1;
-    position.position.runs = bytes_of(runs, sizeof runs);
-    put_frame(&seed, 0, &position);
-    put_step(&seed, 2, 10);
-    write_seed("peer", name, &seed);
-    buffer_free(&seed);
-    buffer_free(&request);
-    buffer_free(&records);
 }
 
 /* ---- Servers among themselves ---- */
@@ -667,6 +603,180 @@ static void server_seed(const char *name, uint8_t style, uint32_t primary, bool 
     free(t);
 }
 
+/* ---- What the managers hear ---- */
+
+/* As in fuzz_managers.c. */
+enum { MANAGERS_FRAME = 3, MANAGERS_TIME = 4, MANAGERS_LINK = 5, MANAGERS_EDGE = 6 };
+
+static void put_said(struct buffer *seed, uint8_t speaker, struct message message)
+{
+    struct buffer frame = { 0 };
+
+    message_encode(&message, &frame);
+    buffer_consume(&frame, 4);
+    put_step(seed, MANAGERS_FRAME, speaker);
+    put_piece(seed, buffer_bytes(&frame));
+    buffer_free(&frame);
+}
+
+static void put_membership(struct buffer *seed, uint64_t version, uint32_t set, uint32_t changed,
+                           uint8_t change, uint64_t incarnation)
+{
+    struct message m = { .type = MESSAGE_MEMBERSHIP,
+                         .membership = { .version = version,
+                                         .changed = NODE_SERVER(changed),
+                                         .change = change,
+                                         .incarnation = incarnation,
+                                         .certain = 1 } };
+
+    for (uint32_t i = 0; i < 4; i++)
+        if (set >> i & 1u)
+            members_put(&m.membership.members, NODE_SERVER(i),
+                        i == changed ? incarnation : 11ull * (i + 1u));
+    put_said(seed, 0, m);
+}
+
+static void put_state(struct buffer *seed, uint8_t server, uint64_t incarnation, uint64_t view)
+{
+    put_said(seed, 1 + server,
+             (struct message){ .type = MESSAGE_STATE,
+                               .state = { .incarnation = incarnation,
+                                          .promised = view,
+                                          .view = view,
+                                          .role = view ? ROLE_BACKUP : ROLE_NONE,
+                                          .intact = 1,
+                                          .journal_view = view,
+                                          .journal_index = 5 * view } });
+}
+
+static void put_report(struct buffer *seed, uint8_t server, uint64_t number, uint64_t view)
+{
+    put_said(seed, 1 + server,
+             (struct message){ .type = MESSAGE_REPORT,
+                               .report = { .number = number,
+                                           .incarnation = 11ull * (server + 1u),
+                                           .intact = 1,
+                                           .journal_view = view,
+                                           .last_index = 5 * view,
+                                           .commit_index = 4 * view } });
+}
+
+static void put_active(struct buffer *seed, uint8_t server, uint64_t number)
+{
+    put_said(seed, 1 + server,
+             (struct message){ .type = MESSAGE_ACTIVE, .active = { number, 5 * number } });
+}
+
+/* A view of all, the crash of its primary, its successor, and the primary back as a joiner. */
+static void rm_seed(void)
+{
+    struct buffer seed = { 0 };
+    const uint8_t rm = 0;
+
+    buffer_append(&seed, &rm, 1);
+    put_membership(&seed, 3, 15, 0, CHANGE_NONE, 11);
+    for (uint8_t i = 0; i < 4; i++)
+        put_state(&seed, i, 11ull * (i + 1u), 0);
+    put_step(&seed, MANAGERS_TIME, 50);
+    for (uint8_t i = 0; i < 4; i++)
+        put_report(&seed, i, 1, 0);
+    put_active(&seed, 0, 1);
+    for (uint8_t i = 0; i < 4; i++)
+        put_state(&seed, i, 11ull * (i + 1u), 1);
+    put_step(&seed, MANAGERS_TIME, 50);
+    put_membership(&seed, 4, 14, 0, CHANGE_DELETE, 11);
+    for (uint8_t i = 1; i < 4; i++)
+        put_report(&seed, i, 2, 1);
+    put_active(&seed, 1, 2);
+    put_step(&seed, MANAGERS_TIME, 130);
+    put_membership(&seed, 5, 15, 0, CHANGE_ADD, 196);
+    put_step(&seed, MANAGERS_LINK, 196); /* another life of s1 */
+    put_state(&seed, 0, 196, 0);
+    put_said(&seed, 2,
+             (struct message){ .type = MESSAGE_DONOR_WANTED,
+                               .donor_wanted = { 2, NODE_SERVER(0), 196, 3 } });
+    put_said(&seed, 1,
+             (struct message){ .type = MESSAGE_PROGRESS,
+                               .progress = { NODE_SERVER(0), 196, PHASE_RECEIVING, 5, 9, 100 } });
+    put_said(
+        &seed, 2,
+        (struct message){ .type = MESSAGE_CAUGHT_UP, .caught_up = { 2, NODE_SERVER(0), 196 } });
+    put_said(&seed, 2,
+             (struct message){ .type = MESSAGE_ACCUSE,
+                               .accuse = { 2, NODE_SERVER(2), 33, "it is silent" } });
+    put_step(&seed, MANAGERS_EDGE, 16);
+    put_step(&seed, MANAGERS_TIME, 255);
+    for (uint8_t i = 1; i < 4; i++)
+        put_report(&seed, i, 3, 2);
+    put_active(&seed, 1, 3);
+    put_step(&seed, MANAGERS_TIME, 255);
+    put_step(&seed, MANAGERS_EDGE, 240);
+    write_seed("managers", "rm", &seed);
+    buffer_free(&seed);
+}
+
+/* Servers of two hosts come, one host goes and is back, the other is silent. */
+static void gfd_seed(void)
+{
+    static const struct message_add adds[] = { { NODE_SERVER(0), 11, 1001 },
+                                               { NODE_SERVER(1), 22, 1002 } };
+    struct message deleted = { .type = MESSAGE_DELETE, .delete = { NODE_SERVER(1), 22, 1, "x" } };
+    struct message failed = { .type = MESSAGE_START_FAILED,
+                              .start_failed = { NODE_SERVER(0), "no such file" } };
+    struct buffer seed = { 0 };
+    const uint8_t gfd = 2;
+
+    buffer_append(&seed, &gfd, 1);
+    for (uint8_t i = 0; i < 2; i++) {
+        put_said(&seed, 1 + i, (struct message){ .type = MESSAGE_ADD, .add = adds[i] });
+        put_said(&seed, 1 + i, (struct message){ .type = MESSAGE_REGISTERED, .registered = { 1 } });
+    }
+    put_step(&seed, MANAGERS_TIME, 20);
+    put_said(&seed, 1,
+             (struct message){ .type = MESSAGE_HEARTBEAT_OK, .heartbeat_ok = { .sequence = 1 } });
+    put_said(&seed, 2, deleted);
+    put_said(&seed, 0,
+             (struct message){ .type = MESSAGE_ORDER, .order = { NODE_SERVER(1), ORDER_START } });
+    put_said(&seed, 1, failed);
+    put_step(&seed, MANAGERS_LINK, 5);
+    put_step(&seed, MANAGERS_TIME, 50);
+    put_step(&seed, MANAGERS_LINK, 0x80 + 5);
+    put_said(&seed, 1, (struct message){ .type = MESSAGE_ADD, .add = adds[0] });
+    put_step(&seed, MANAGERS_TIME, 129);
+    write_seed("managers", "gfd", &seed);
+    buffer_free(&seed);
+}
+
+/* A server is started, answers, is silent and killed; it is started again, and stopped. */
+static void lfd_seed(void)
+{
+    struct message order = { .type = MESSAGE_ORDER, .order = { NODE_SERVER(0), ORDER_START } };
+    struct message alive = { .type = MESSAGE_HEARTBEAT_OK,
+                             .heartbeat_ok = { .sequence = 1, .oldest_waiting_ms = 6000 } };
+    struct buffer seed = { 0 };
+    const uint8_t lfd = 3;
+
+    buffer_append(&seed, &lfd, 1);
+    put_said(&seed, 0, (struct message){ .type = MESSAGE_HEARTBEAT, .heartbeat = { 1 } });
+    for (uint8_t i = 0; i < 2; i++) {
+        order.order.action = ORDER_START;
+        put_said(&seed, 0, order);
+        put_step(&seed, MANAGERS_EDGE, 8);   /* it has a process */
+        put_step(&seed, MANAGERS_LINK, 160); /* from that process */
+        put_step(&seed, MANAGERS_TIME, 20);
+        put_said(&seed, 1, alive);
+        put_step(&seed, MANAGERS_TIME, i == 0 ? 129 : 20);
+        order.order.action = ORDER_STOP;
+        if (i == 1)
+            put_said(&seed, 0, order);
+        put_step(&seed, MANAGERS_EDGE, 6); /* what its process is doing */
+        put_step(&seed, MANAGERS_TIME, 20);
+        put_step(&seed, MANAGERS_EDGE, 4 + 16 + 32); /* it is gone */
+    }
+    write_seed("managers", "lfd", &seed);
+    buffer_free(&seed);
+}
+
 /* ---- Requests ---- */
 
 static void put_entry(struct buffer *seed, uint8_t kind, uint8_t session, const char *words)
@@ -794,13 +904,14 @@ int main(int argc, char **argv)
     records_seed();
     store_seed("no_view", 0);
     store_seed("three_views", 3);
-    peer_seed("active", 0);
-    peer_seed("passive", 1);
     server_seed("backup_active", STYLE_ACTIVE, 0, false);
     server_seed("backup_passive", STYLE_PASSIVE, 0, false);
     server_seed("primary_active", STYLE_ACTIVE, 1, false);
     server_seed("primary_passive", STYLE_PASSIVE, 1, false);
     server_seed("joiner", STYLE_ACTIVE, 0, true);
+    rm_seed();
+    gfd_seed();
+    lfd_seed();
     request_seed();
     connection_seeds();
     machine_free(machine);

@@ -777,7 +777,7 @@ static void test_round_for_several(void **state)
 }
 
 /* Backups that claim a state beyond their primary's get no round of changes since then, and do not
- * bring it down. Found by fuzz_peer. */
+ * bring it down. Found by fuzz_server. */
 static void test_round_for_liars(void **state)
 {
     struct fixture *f = *state;
