@@ -221,6 +221,10 @@ static void progress_line(const struct status_server *s, struct buffer *out)
     bool recovers = strcmp(s->phase, "loading") == 0 || strcmp(s->phase, "replaying") == 0;
     bool giga = s->bytes_total >= 1000000000u;
 
+    if (strcmp(s->phase, "full") == 0) {
+        buffer_format(out, "%s waits for room on its disk, which is full\n", s->process.name);
+        return;
+    }
     buffer_format(out, "%s %s: %s", s->process.name, recovers ? "recovers" : "joins", s->phase);
     if (s->bytes_total > 0)
         buffer_format(out, ", %" PRIu64 " %% of %.1f %s, %" PRIu32 " s left",

@@ -49,6 +49,7 @@ const char *phase_name(uint8_t phase)
         [PHASE_NONE] = "none",           [PHASE_LOADING] = "loading",
         [PHASE_REPLAYING] = "replaying", [PHASE_WAITING] = "waiting",
         [PHASE_RECEIVING] = "receiving", [PHASE_FOLLOWING] = "following",
+        [PHASE_FULL] = "full",
     };
 
     return phase < sizeof names / sizeof names[0] ? names[phase] : "unknown";

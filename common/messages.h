@@ -90,6 +90,7 @@ enum phase {
     PHASE_WAITING = 3,   /* for a checkpoint from another server */
     PHASE_RECEIVING = 4, /* it is coming in */
     PHASE_FOLLOWING = 5, /* gets and executes the entries since */
+    PHASE_FULL = 6,      /* has recovered, and waits for room on its disk */
 };
 enum outcome {
     OUTCOME_DONE = 0,         /* the reply is the service's */
@@ -367,7 +368,7 @@ enum command_verb {
     R(installed, 0, 3)                                  \
     R(intact, 0, 1)                                     \
     R(known, 0, 1)                                      \
-    R(phase, PHASE_NONE, PHASE_FOLLOWING)               \
+    R(phase, PHASE_NONE, PHASE_FULL)                    \
     R(propagation, PROPAGATION_STAR, PROPAGATION_CHAIN) \
     R(reset, 0, 1)                                      \
     R(role, ROLE_NONE, ROLE_PRIMARY)                    \

@@ -17,6 +17,7 @@ struct persistence {
     struct storage_past past;
     struct recovery *recovery; /* NULL when it is over */
     struct instant opened;
+    struct progress without_room; /* phase FULL while the disk is */
     bool ready;
 };
 
@@ -65,6 +66,7 @@ static void on_room(void *context, bool full)
                  p->directory, STORAGE_RETRY_MS);
     else
         log_line(NOTE_INFO, "%s: there is room on the disk again", p->directory);
+    p->without_room.phase = full ? PHASE_FULL : PHASE_NONE;
     server_disk_full(p->server, full);
 }
 
@@ -194,7 +196,9 @@ bool persistence_ready(const struct persistence *p)
 
 const struct progress *persistence_progress(const struct persistence *p)
 {
-    return p->recovery ? recovery_progress(p->recovery) : NULL;
+    if (p->recovery)
+        return recovery_progress(p->recovery);
+    return !p->ready && p->without_room.phase != PHASE_NONE ? &p->without_room : NULL;
 }
 
 /* ---- What the core wants ---- */

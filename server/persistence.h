@@ -35,7 +35,7 @@ enum error_code persistence_open(struct persistence **persistence,
 bool persistence_ready(const struct persistence *persistence);
 void persistence_tick(struct persistence *persistence, struct instant now);
 struct instant persistence_deadline(const struct persistence *persistence);
-/* NULL when recovery is over. */
+/* NULL when recovery is over, and nothing but work is waited for. */
 const struct progress *persistence_progress(const struct persistence *persistence);
 
 /* EFFECT_PERSIST, RESTART, KEEP and KEEP_END. */

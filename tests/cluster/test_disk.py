@@ -366,5 +366,24 @@ def test_full_disk():
             run("umount", c.run_dir / "s3")
 
 
+def test_full_from_the_start():
+    """No room for a journal at all: status says for what the server waits, and the wait ends"""
+    with disk_cluster(start=False) as c:
+        c.run_dir.mkdir(mode=0o700)
+        if not mounted(c.run_dir / "s3", 20):
+            return
+        try:
+            c.up()
+            c.wait(lambda s: s["servers"][2]["phase"] == "full", "s3 has no room for a journal")
+            assert "s3 waits for room on its disk" in c.operate("status")
+            run("mount", "-o", "remount,size=256m", c.run_dir / "s3")
+            c.wait_whole()
+            c.wait(lambda s: s["servers"][2]["phase"] is None, "s3 waits for nothing")
+            assert c.stop() is None
+        finally:
+            c.crash()
+            run("umount", c.run_dir / "s3")
+
+
 if __name__ == "__main__":
     main()
