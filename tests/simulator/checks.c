@@ -446,14 +446,17 @@ void checks_turn(struct process *p)
     p->status = s;
 }
 
-/* Whether a member of a view died just now, so that the rm may not have heard of it. */
+/* Whether a member of a view died just now, so that the rm may not have heard of it: or longer ago,
+ * if it stood still since. */
 static bool just_died(struct sim *sim, const struct message_view *view)
 {
+    const uint64_t heard_ns = sim_process(sim, NODE_RM)->turned_ns;
+
     for (uint32_t i = 0; i < sim->options.servers; i++) {
         const struct process *p = sim_process(sim, NODE_SERVER(i));
 
         if ((view->members.set >> i & 1u) && p->ended_ns > 0 &&
-            p->ended_ns + NEWS_MS * MILLISECOND_NS > sim->now_ns)
+            p->ended_ns + NEWS_MS * MILLISECOND_NS > heard_ns)
             return true;
     }
     return false;

@@ -357,6 +357,7 @@ void process_turn(struct process *p)
     checks_turn(p);
     faults_watch(sim);
     check_rest(p, idle);
+    p->turned_ns = sim->now_ns;
     p->busy_until_ns = sim->now_ns + turn_us(p) * 1000u;
     if (p->inbox.first)
         turn_set(p, p->busy_until_ns);

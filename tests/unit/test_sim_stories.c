@@ -215,6 +215,33 @@ static void test_repeats_after_a_loss(void **state)
     over(sim);
 }
 
+/* The last one of a view dies while the rm stands still, with the report of that one before it: the
+ * view that it makes of it is lost, whenever it comes to make it. Seed 514497. */
+static void test_rm_stands_still(void **state)
+{
+    struct sim_options options = busy(9);
+    struct sim *sim;
+    node_id primary;
+    uint64_t view;
+
+    (void)state;
+    options.servers = options.hosts = 2;
+    options.delay_us_min = options.delay_us_max = 2000;
+    sim = cluster(&options);
+    primary = sim_primary(sim);
+    view = sim_view(sim);
+    sim_crash(sim, primary);
+    sim_run(sim, 6); /* it has fenced the other one */
+    sim_pause(sim, NODE_RM, 3000);
+    sim_run(sim, 100);
+    assert_int_equal(sim_view(sim), view);
+    sim_crash(sim, NODE_SERVER(1 - node_index(primary)));
+    sim_run(sim, 5000);
+    assert_true(sim_view(sim) > view);
+    assert_true(sim_loss_waits(sim) > 0);
+    over(sim);
+}
+
 static bool has_first_view(struct sim *sim)
 {
     return sim_view(sim) > 0;
@@ -710,6 +737,7 @@ int main(void)
         cmocka_unit_test(test_host_lost),
         cmocka_unit_test(test_all_lost),
         cmocka_unit_test(test_repeats_after_a_loss),
+        cmocka_unit_test(test_rm_stands_still),
         cmocka_unit_test(test_dies_in_first_view),
         cmocka_unit_test(test_operator),
         cmocka_unit_test(test_slow_links),
