@@ -240,12 +240,12 @@ static void cause_tell(void *subject, uint64_t life)
     local_give(lfd, &message);
 }
 
-/* Nobody is killed to whom nothing happened: the silence was the lfd's own. */
-static void check_kill(const struct process *lfd, const struct process *server)
+/* Nobody is suspected, and then killed, to whom nothing happened: the silence was the lfd's own. */
+static void check_suspicion(const struct process *lfd, const struct process *server)
 {
     if (server->state == PROCESS_RUNNING && !server->harmed && !server->stopping)
-        sim_fail(lfd->sim, "%s kills %s, which nothing keeps from answering", node_name(lfd->node),
-                 node_name(server->node));
+        sim_fail(lfd->sim, "%s suspects %s, which nothing keeps from answering",
+                 node_name(lfd->node), node_name(server->node));
 }
 
 static void signal_send(struct process *server, uint32_t number)
@@ -338,8 +338,8 @@ void edge_perform(struct process *p, const struct effect *effect)
     switch (effect->type) {
     case EFFECT_SPAWN: spawn(p, sim_process(p->sim, effect->node)); break;
     case EFFECT_KILL:
-        if (effect->number == SIGNAL_KILL)
-            check_kill(p, sim_process(p->sim, effect->node));
+        if (effect->number != SIGNAL_TERMINATE)
+            check_suspicion(p, sim_process(p->sim, effect->node));
         signal_send(sim_process(p->sim, effect->node), effect->number);
         break;
     case EFFECT_STORE: store(p, effect->data); break;
