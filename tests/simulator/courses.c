@@ -6,7 +6,7 @@
 #define LOOK_NS      UINT64_C(200000) /* between two looks whether it has come so far */
 #define FILL_MS_MAX  200u             /* that the old primary is alone before anybody acts on it */
 #define TAKE_OVER_MS 600u             /* for another to take over */
-#define YOUNG_MS_MAX 20u              /* that the new one lives */
+#define YOUNG_MS_MAX 5u               /* that the new one lives */
 #define HEAL_MS_MAX  800u
 #define LAG_MS_MAX   200u /* that a primary lives on with a disk that does nothing */
 #define ALONE_MS_MIN 500u /* that the rm hears one server only */

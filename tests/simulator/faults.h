@@ -56,7 +56,7 @@
 
 /* Those of courses.c: several events in a row, which would hardly meet by chance. */
 #define COURSE_FAULTS(X)                                                      \
-    X(OUTRUN, 8)       /* a primary goes on alone; the next one dies young */ \
+    X(OUTRUN, 19)      /* a primary goes on alone; the next one dies young */ \
     X(RETURN_ALONE, 8) /* one that lacks its end; the others are not heard */
 
 enum fault_kind {

@@ -183,8 +183,10 @@ static void courses_draw(struct sim_options *o)
 
     if (random_below(&r, 4) == 0)
         o->pipelines = 1 + (uint32_t)random_below(&r, 2);
-    if (random_below(&r, 3) == 0)
-        o->fault_weight[FAULT_OUTRUN] = 1 + (uint32_t)random_below(&r, 8);
+    if (random_below(&r, 3) == 0) {
+        o->fault_weight[FAULT_OUTRUN] = 4 + (uint32_t)random_below(&r, 16);
+        o->pipelines += 2; /* so that it has much to append */
+    }
     if (random_below(&r, 3) == 0)
         o->fault_weight[FAULT_RETURN_ALONE] = 1 + (uint32_t)random_below(&r, 8);
 }
