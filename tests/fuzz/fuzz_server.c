@@ -1,7 +1,8 @@
 /* A whole server among servers that say anything: whatever its role, it goes on, and answers its
  * clients; what it cannot go on with, it says before it ends. The rm alone is believed.
  *
- * An input is u8 options, u8 view, then steps: u8 what, u8 how, and what the step takes. */
+ * An input is u8 options, u8 and u8 members of the first view, then steps: u8 what, u8 how, and
+ * what the step takes. */
 #include <stdlib.h>
 
 #include "server/server.h"
@@ -253,7 +254,8 @@ static void rm(struct life *l, uint8_t how)
     struct message message;
 
     if (how >= 192) {
-        view(l, input_u8(&l->arbitrary.input), input_u8(&l->arbitrary.input));
+        how = input_u8(&l->arbitrary.input);
+        view(l, how, input_u8(&l->arbitrary.input));
         return;
     }
     know(l, NODE_RM);
@@ -402,7 +404,7 @@ static void rest(struct life *l)
 
 static void begin(struct life *l)
 {
-    uint8_t how = input_u8(&l->arbitrary.input);
+    uint8_t how = input_u8(&l->arbitrary.input), style;
     struct server_options options = { .self = NODE_SERVER(SELF),
                                       .incarnation = incarnation_of(SELF),
                                       .service = kv_service(),
@@ -427,7 +429,8 @@ static void begin(struct life *l)
     for (uint32_t i = 0; i < SERVERS; i++)
         if (i != SELF && !(how >> (3u + i) & 1u))
             link_set(l, NODE_SERVER(i), true, incarnation_of(i));
-    view(l, input_u8(&l->arbitrary.input), how & 128u ? 5u : 7u);
+    style = input_u8(&l->arbitrary.input);
+    view(l, style, input_u8(&l->arbitrary.input));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

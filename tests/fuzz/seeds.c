@@ -423,7 +423,7 @@ static void put_step(struct buffer *seed, uint8_t what, uint8_t how)
 #define TALK_TURN_MS  5u
 
 /* As the steps of fuzz_server.c. */
-enum { SERVER_FRAME = 3, SERVER_RM = 4, SERVER_TIME = 5, SERVER_CLIENT = 6 };
+enum { SERVER_FRAME = 3, SERVER_RM = 4, SERVER_TIME = 5, SERVER_CLIENT = 6, SERVER_LINK = 7 };
 
 struct talk {
     struct server *servers[TALK_SERVERS];
@@ -434,6 +434,7 @@ struct talk {
         struct buffer frame;
     } under_way[TALK_MESSAGES];
     uint32_t count;
+    uint32_t deaf; /* hears nothing of s1 */
     struct buffer seed;
 };
 
@@ -445,12 +446,19 @@ static void no_reply(void *context, uint64_t client, enum outcome outcome, struc
     (void)reply;
 }
 
+static void talk_donate(struct talk *t, const struct message_donor_wanted *wanted);
+
 static void talk_carry_out(struct talk *t, uint32_t speaker)
 {
+    struct message_donor_wanted wanted = { 0 };
+
     for (uint32_t i = 0; i < t->out->count; i++) {
         const struct effect *effect = &t->out->list[i];
 
-        if (effect->type != EFFECT_SEND || !node_is_server(effect->node))
+        if (effect->type == EFFECT_SEND && effect->message.type == MESSAGE_DONOR_WANTED)
+            wanted = effect->message.donor_wanted;
+        if (effect->type != EFFECT_SEND || !node_is_server(effect->node) ||
+            (speaker == 0 && node_index(effect->node) == t->deaf))
             continue;
         assert(t->count < TALK_MESSAGES);
         t->under_way[t->count].from = NODE_SERVER(speaker);
@@ -459,6 +467,8 @@ static void talk_carry_out(struct talk *t, uint32_t speaker)
         buffer_consume(&t->under_way[t->count++].frame, 4);
     }
     effects_clear(t->out);
+    if (wanted.number)
+        talk_donate(t, &wanted);
 }
 
 static void talk_hear(struct talk *t, uint32_t hearer, node_id from, struct message message)
@@ -466,6 +476,21 @@ static void talk_hear(struct talk *t, uint32_t hearer, node_id from, struct mess
     message.from = from;
     server_receive(t->servers[hearer], t->now, &message, t->out);
     talk_carry_out(t, hearer);
+}
+
+/* The rm asks a member that does not lead. */
+static void talk_donate(struct talk *t, const struct message_donor_wanted *wanted)
+{
+    struct message donate = { .type = MESSAGE_DONATE,
+                              .donate = { wanted->number, wanted->joiner, wanted->incarnation,
+                                          wanted->index } };
+
+    for (uint32_t i = 0; i < TALK_SERVERS; i++)
+        if (NODE_SERVER(i) != wanted->joiner) {
+            if (i == TALK_NOTED) /* as it is made of the numbers of the primary */
+                continue;
+            talk_hear(t, i, NODE_RM, donate);
+        }
 }
 
 static void talk_deliver(struct talk *t)
@@ -536,10 +561,26 @@ static void talk_view(struct talk *t, uint64_t number, uint8_t style, uint32_t p
     talk_deliver(t);
 }
 
+static void talk_link(struct talk *t, uint32_t a, uint32_t b)
+{
+    const uint32_t ends[2] = { a, b };
+
+    for (uint32_t i = 0; i < 2; i++) {
+        uint32_t other = ends[1 - i];
+
+        if (ends[i] == TALK_NOTED && buffer_size(&t->seed) > 0)
+            put_step(&t->seed, SERVER_LINK, other == 0 ? 129 : 130);
+        talk_hear(t, ends[i], NODE_SERVER(other),
+                  (struct message){ .type = MESSAGE_LINK_UP,
+                                    .link_up.incarnation = 11ull * (other + 1u) });
+    }
+}
+
 static void talk_open(struct talk *t)
 {
     t->out = memory_zeroed(1, sizeof *t->out);
     t->now = (struct instant){ 1000000000u };
+    t->deaf = TALK_SERVERS;
     for (uint32_t i = 0; i < TALK_SERVERS; i++) {
         struct server_options options = { .self = NODE_SERVER(i),
                                           .incarnation = 11ull * (i + 1u),
@@ -556,51 +597,91 @@ static void talk_open(struct talk *t)
         t->servers[i] = server_new(&options, t->now);
         assert(t->servers[i]);
         talk_hear(t, i, NODE_RM, (struct message){ .type = MESSAGE_LINK_UP });
-        for (uint32_t k = 0; k < TALK_SERVERS; k++)
-            if (k != i)
-                talk_hear(t, i, NODE_SERVER(k),
-                          (struct message){ .type = MESSAGE_LINK_UP,
-                                            .link_up.incarnation = 11ull * (k + 1u) });
     }
 }
 
-/* What s2 hears in a cluster where all goes well: as primary, backup or, when it is not in view 1,
- * joiner. */
-static void server_seed(const char *name, uint8_t style, uint32_t primary, bool joins)
+static void talk_close(struct talk *t, const char *name)
 {
-    struct talk *t = memory_zeroed(1, sizeof *t);
-    const uint32_t members = joins ? 5u : 7u;
-    /* The options: joined or not, and little kept of the journal. Then the view, as the rm's. */
-    const uint8_t head[] = { (uint8_t)(joins ? 130u : 2u),
-                             (uint8_t)(style | (joins ? 1u : 2u) << 2 | primary << 4) };
-    const uint8_t next[] = { (uint8_t)(style | 2u << 2 | primary << 4), 7 };
-
-    talk_open(t);
-    buffer_append(&t->seed, head, sizeof head);
-    talk_view(t, 1, style, primary, members);
-    talk_turns(t, 2);
-    talk_ask(t, 0, "SET a 1");
-    talk_ask(t, 2, "INCR n");
-    talk_turns(t, 4);
-    talk_ask(t, TALK_NOTED, "APPEND k v");
-    talk_turns(t, 6);
-    if (joins) {
-        /* The rm asks s3 for the checkpoint. */
-        talk_hear(t, 2, NODE_RM,
-                  (struct message){ .type = MESSAGE_DONATE,
-                                    .donate = { 1, NODE_SERVER(TALK_NOTED), 22, 1 } });
-        talk_turns(t, 6);
-    }
-    put_step(&t->seed, SERVER_RM, 192);
-    buffer_append(&t->seed, next, sizeof next);
-    talk_view(t, 2, style, primary, 7u);
-    talk_turns(t, 8);
     write_seed("server", name, &t->seed);
     for (uint32_t i = 0; i < TALK_SERVERS; i++)
         server_free(t->servers[i]);
     buffer_free(&t->seed);
     free(t->out);
     free(t);
+}
+
+/* The view as the rm's, in a seed. */
+static void put_view(struct buffer *seed, uint8_t style, uint32_t primary, uint32_t members)
+{
+    const uint8_t bytes[] = { (uint8_t)(style | (__builtin_popcount(members) - 1) << 2 |
+                                        (int)primary << 4),
+                              (uint8_t)members };
+
+    buffer_append(seed, bytes, sizeof bytes);
+}
+
+static void talk_work(struct talk *t)
+{
+    talk_ask(t, 0, "SET a 1");
+    talk_ask(t, 2, "INCR n");
+    talk_turns(t, 4);
+    talk_ask(t, TALK_NOTED, "APPEND k v");
+    talk_turns(t, 6);
+}
+
+/* What s2 hears in a cluster where all goes well, in view 1 and after a change to view 2. One of
+ * them may come in only then, after some entries have been dropped. */
+static void server_seed(const char *name, uint8_t options, uint8_t style, uint32_t primary,
+                        uint32_t joiner)
+{
+    struct talk *t = memory_zeroed(1, sizeof *t);
+    const uint32_t members = 7u & ~(1u << joiner);
+    /* Little is kept of the journal; and who is not linked from the start. */
+    const uint32_t apart = joiner == TALK_NOTED ? 5u : joiner < TALK_SERVERS ? 1u << joiner : 0;
+    const uint8_t head = (uint8_t)(options | 2u | apart << 3);
+
+    talk_open(t);
+    for (uint32_t i = 0; i < TALK_SERVERS; i++)
+        for (uint32_t k = i + 1; k < TALK_SERVERS; k++)
+            if (i != joiner && k != joiner)
+                talk_link(t, i, k);
+    buffer_append(&t->seed, &head, 1);
+    put_view(&t->seed, style, primary, members);
+    talk_view(t, 1, style, primary, members);
+    talk_turns(t, 2);
+    talk_work(t);
+    for (uint32_t i = 0; joiner < TALK_SERVERS && i < TALK_SERVERS; i++)
+        if (i != joiner)
+            talk_link(t, joiner, i);
+    talk_turns(t, joiner < TALK_SERVERS ? 10 : 2);
+    put_step(&t->seed, SERVER_RM, 192);
+    put_view(&t->seed, style, primary, 7u);
+    talk_view(t, 2, style, primary, 7u);
+    talk_turns(t, 8);
+    talk_close(t, name);
+}
+
+/* s1 fails with entries that only s2 has of it, and s3 leads: they are dropped. */
+static void truncation_seed(void)
+{
+    struct talk *t = memory_zeroed(1, sizeof *t);
+    const uint8_t options = 0;
+
+    talk_open(t);
+    for (uint32_t i = 0; i < TALK_SERVERS; i++)
+        talk_link(t, i, (i + 1) % TALK_SERVERS);
+    buffer_append(&t->seed, &options, 1);
+    put_view(&t->seed, STYLE_ACTIVE, 0, 7u);
+    talk_view(t, 1, STYLE_ACTIVE, 0, 7u);
+    talk_turns(t, 2);
+    talk_work(t);
+    t->deaf = 2;
+    talk_work(t);
+    put_step(&t->seed, SERVER_RM, 192);
+    put_view(&t->seed, STYLE_ACTIVE, 2, 6u);
+    talk_view(t, 2, STYLE_ACTIVE, 2, 6u);
+    talk_turns(t, 8);
+    talk_close(t, "truncation");
 }
 
 /* ---- What the managers hear ---- */
@@ -904,11 +985,14 @@ int main(int argc, char **argv)
     records_seed();
     store_seed("no_view", 0);
     store_seed("three_views", 3);
-    server_seed("backup_active", STYLE_ACTIVE, 0, false);
-    server_seed("backup_passive", STYLE_PASSIVE, 0, false);
-    server_seed("primary_active", STYLE_ACTIVE, 1, false);
-    server_seed("primary_passive", STYLE_PASSIVE, 1, false);
-    server_seed("joiner", STYLE_ACTIVE, 0, true);
+    server_seed("backup_active", 0, STYLE_ACTIVE, 0, TALK_SERVERS);
+    server_seed("backup_passive", 1, STYLE_PASSIVE, 0, TALK_SERVERS);
+    server_seed("primary_active", 1, STYLE_ACTIVE, 1, TALK_SERVERS);
+    server_seed("primary_passive", 0, STYLE_PASSIVE, 1, TALK_SERVERS);
+    server_seed("primary_with_joiner", 0, STYLE_ACTIVE, 1, 2);
+    server_seed("joiner", 0, STYLE_ACTIVE, 0, TALK_NOTED);
+    server_seed("joiner_with_disk", 1, STYLE_PASSIVE, 0, TALK_NOTED);
+    truncation_seed();
     rm_seed();
     gfd_seed();
     lfd_seed();
