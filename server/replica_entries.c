@@ -29,13 +29,19 @@ bool entries_adopted(const struct replica *r)
     return r->view.number && r->whole && r->runs[r->run_count - 1].view == r->view.number;
 }
 
-/* Entries before first_index are gone. Whoever still needs them has to ask anew. */
+/* Whoever is to be sent next what is no more here, or not yet, has to ask anew. */
+static void stop_feeding(struct replica *r)
+{
+    for (uint32_t i = 0; i < SERVER_COUNT_MAX; i++)
+        if (r->peers[i].next_index < r->first_index || r->peers[i].next_index > r->last_index + 1)
+            r->peers[i].fed = false;
+}
+
+/* Entries before first_index are gone. */
 static void begin_at(struct replica *r, uint64_t first_index)
 {
     r->first_index = first_index;
-    for (uint32_t i = 0; i < SERVER_COUNT_MAX; i++)
-        if (r->peers[i].fed && r->peers[i].next_index < first_index)
-            r->peers[i].fed = false;
+    stop_feeding(r);
 }
 
 static void runs_add(struct replica *r, uint64_t index, uint64_t view)
@@ -85,6 +91,7 @@ void entries_cut(struct replica *r, uint64_t index, struct effects *out)
         r->saved_index = index;
     if (r->persist_asked > index)
         r->persist_asked = index;
+    stop_feeding(r);
     effects_add(out, EFFECT_TRUNCATE)->reference = index;
 }
 
@@ -98,6 +105,7 @@ void entries_begin_behind(struct replica *r, uint64_t index, uint64_t view, stru
     r->whole = index == 0; /* the state before the first entry is none */
     r->intact = false;
     r->whole_at = 0;
+    stop_feeding(r);
     effects_add(out, EFFECT_RESET)->reference = index;
 }
 

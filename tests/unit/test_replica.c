@@ -401,6 +401,26 @@ static void test_chain(void **state)
     assert_true(said(f, "send s3: ack view=1"));
 }
 
+/* One in a chain that is told to begin anew sends the next one nothing of what it had: that has to
+ * ask. Found by fuzz_server. */
+static void test_chain_begins_anew(void **state)
+{
+    struct fixture *f = *state;
+    struct message m = view(1, s3, 3, 7);
+
+    link_up(f, s2, 22);
+    link_up(f, s3, 33);
+    m.view.propagation = PROPAGATION_CHAIN;
+    hear(f, NODE_RM, m); /* s3, then s1, then s2 */
+    hear(f, s3, append(f, 1, 0, 1, 2, 1, 0));
+    m = (struct message){ .type = MESSAGE_APPEND,
+                          .append = { .view = 1, .prev_index = 1, .prev_view = 1, .reset = 1 } };
+    hear(f, s3, m);
+    assert_true(said(f, "reset index=1"));
+    tick(f, 0);
+    assert_false(said(f, "feed s2"));
+}
+
 /* One that differs from its primary has no state to be trusted: it ends, and begins anew. Only the
  * primary can say so. */
 static void test_told_to_begin_anew(void **state)
@@ -700,6 +720,7 @@ int main(void)
         STORY(test_alive),
         STORY(test_forwarding_after_sync),
         STORY(test_chain),
+        STORY(test_chain_begins_anew),
         STORY(test_told_to_begin_anew),
         STORY(test_entries_without_order),
         STORY(test_impossible_append),
