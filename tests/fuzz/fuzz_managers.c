@@ -258,10 +258,12 @@ static void turn(struct manager *m, uint32_t ms)
 static void step(struct manager *m)
 {
     uint8_t what = input_u8(&m->arbitrary.input), how = input_u8(&m->arbitrary.input);
-    node_id from = m->nodes[how % m->node_count];
+    node_id from;
     struct message message;
     struct error error;
 
+    assert(m->node_count > 0);
+    from = m->nodes[how % m->node_count];
     switch (what % STEP_COUNT) {
     case STEP_TIME: turn(m, how < 128 ? how : (how - 127u) * 100u); break;
     case STEP_LINK: link_set(m, from, how); break;

@@ -389,12 +389,11 @@ static void step(struct life *l)
  * nobody waits for an answer. */
 static void rest(struct life *l)
 {
-    uint32_t turns = 0;
-
     l->stalled = false;
-    while (!l->ended && instant_reached(l->now, server_deadline(l->server))) {
+    for (uint32_t turns = 0; !l->ended && instant_reached(l->now, server_deadline(l->server));
+         turns++) {
+        assert(turns < IDLE_TURNS);
         turn(l, 0);
-        assert(turns++ < IDLE_TURNS);
     }
     if (!l->ended)
         turn(l, REQUEST_HOLD_MS_MAX);

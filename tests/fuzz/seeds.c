@@ -858,6 +858,40 @@ static void lfd_seed(void)
     buffer_free(&seed);
 }
 
+/* ---- Callers at the port of links ---- */
+
+/* The rm and two servers call, one of them twice; they ask, get what is long, and hang up. */
+static void links_seed(void)
+{
+    enum { FEED = 0, HELLO = 2, TURN = 4, CALL = 5 };
+    static const uint8_t steps[][3] = {
+        { CALL, 0 }, { HELLO, 0, 0 }, { CALL, 1 }, { HELLO, 1, 1 }, { TURN, 0 },
+        { CALL, 2 }, { HELLO, 2, 1 }, { TURN, 0 }, { HELLO, 0, 2 }, { TURN, 0 },
+    };
+    struct message ask = { .type = MESSAGE_ACK };
+    struct message refuse = { .type = MESSAGE_REFUSE, .refuse.reason = "not you" };
+    struct buffer seed = { 0 }, frame = { 0 };
+
+    for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++)
+        buffer_append(&seed, steps[i], steps[i][0] == HELLO ? 3 : 2);
+    message_encode(&ask, &frame);
+    put_step(&seed, FEED, 2);
+    put_piece(&seed, buffer_bytes(&frame));
+    put_step(&seed, FEED, 2);
+    put_piece(&seed, bytes_of(buffer_head(&frame), 20));
+    put_step(&seed, TURN, 0);
+    put_step(&seed, TURN, 0);
+    buffer_clear(&frame, 4096);
+    message_encode(&refuse, &frame);
+    put_step(&seed, FEED, 2);
+    put_piece(&seed, buffer_bytes(&frame));
+    put_step(&seed, CALL, 2);
+    put_step(&seed, TURN, 0);
+    write_seed("links", "three", &seed);
+    buffer_free(&seed);
+    buffer_free(&frame);
+}
+
 /* ---- Requests ---- */
 
 static void put_entry(struct buffer *seed, uint8_t kind, uint8_t session, const char *words)
@@ -993,6 +1027,7 @@ int main(int argc, char **argv)
     server_seed("joiner", 0, STYLE_ACTIVE, 0, TALK_NOTED);
     server_seed("joiner_with_disk", 1, STYLE_PASSIVE, 0, TALK_NOTED);
     truncation_seed();
+    links_seed();
     rm_seed();
     gfd_seed();
     lfd_seed();
