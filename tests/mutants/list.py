@@ -236,4 +236,8 @@ MUTANTS = [
     mutant("own-sleep-is-silence", "a detector that wakes up late accuses nobody", DETECTOR,
            "    if (late_ms <= LATENESS_MS_MAX)\n        return;\n",
            "    if (late_ms <= UINT64_MAX)\n        return;\n"),
+    mutant("drop-unsaved", "what the disk has not got yet stays in memory", CHECKPOINTS,
+           "    if (s->options.persistent && r->saved_index < limit)\n"
+           "        limit = r->saved_index;\n",
+           ""),
 ]

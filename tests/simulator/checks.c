@@ -287,6 +287,17 @@ static void check_keeps(struct process *p, const struct server_status *s)
                  node_name(p->node), (unsigned long long)a->index, (unsigned long long)a->view);
 }
 
+/* What its disk has not got yet it keeps in memory: the disk gets it from there. */
+static void check_unsaved(struct process *p)
+{
+    const uint64_t saved = p->server->replica.saved_index;
+
+    if (p->disk && server_journal(p->server)->first > saved + 1)
+        sim_fail(p->sim, "%s dropped entries before %llu, and its disk has them up to %llu",
+                 node_name(p->node), (unsigned long long)server_journal(p->server)->first,
+                 (unsigned long long)saved);
+}
+
 /* States are equal at equal index, on whatever way they got there. A state that is being replaced,
  * slice by slice, is none. */
 static void check_digest(struct process *p, const struct server_status *s)
@@ -441,6 +452,7 @@ void checks_turn(struct process *p)
     check_commit_view(p, &s);
     check_committed(p, &s);
     check_keeps(p, &s);
+    check_unsaved(p);
     check_digest(p, &s);
     check_bounds(p, &s);
     p->status = s;
@@ -472,10 +484,32 @@ static void check_elected(struct sim *sim, const struct message_view *view)
     if (last == 0 || k->committed[last - 1].view == 0 || !primary->server ||
         !members_has(&view->members, view->primary, primary->incarnation))
         return;
+    if (!primary->server->replica.whole)
+        sim_fail(sim, "%s is to lead view %llu and has no state", node_name(view->primary),
+                 (unsigned long long)view->number);
     if (!holds(primary, last, &k->committed[last - 1]))
         sim_fail(sim, "%s is to lead view %llu and lacks entry %llu, which was committed",
                  node_name(view->primary), (unsigned long long)view->number,
                  (unsigned long long)last);
+}
+
+/* Rule 4: what an old store does not know must be known before the next view is made, else the next
+ * election does not ask for it: the view of the leader's last entry. */
+void checks_outdated(struct sim *sim, const struct saved *saved)
+{
+    const struct message_view *next = saved_current(saved);
+    const struct process *leader = sim_process(sim, next->primary);
+    uint64_t known;
+
+    if (sim->checks.forgiven_view > 0 || !leader->server ||
+        !members_has(&next->members, leader->node, leader->incarnation))
+        return;
+    known = replica_journal_view(&leader->server->replica);
+    for (uint32_t i = 0; i < saved->view_count; i++)
+        if (known == 0 || saved->views[i].number == known)
+            return;
+    sim_fail(sim, "the rm stored view %llu on an old store, which knows nothing of view %llu",
+             (unsigned long long)next->number, (unsigned long long)known);
 }
 
 void checks_stored(struct sim *sim)

@@ -299,6 +299,8 @@ static void store(struct process *rm, struct bytes data)
     if (sim->store_bad && (!current || current->number <= sim->checks.stored_number) &&
         sim->saved_any)
         return;
+    if (sim->store_bad && current)
+        checks_outdated(sim, &saved);
     sim->saved = saved;
     sim->saved_any = true;
     sim->store_bad = false;

@@ -417,6 +417,8 @@ void workload_unknown(struct client *client);
 void checks_turn(struct process *process); /* after each turn */
 void check_view_content(struct process *process, const struct message_view *view);
 void checks_stored(struct sim *sim); /* the rm has stored a view */
+/* It is to store one, on a store that was old or lost. */
+void checks_outdated(struct sim *sim, const struct saved *saved);
 /* Whether its present life is a member of that view, as far as anybody has told of it. */
 bool checks_member_of(const struct process *server, uint64_t view);
 void checks_forgive(struct sim *sim); /* loss is accepted: what was committed may be gone */
