@@ -240,4 +240,7 @@ MUTANTS = [
            "    if (s->options.persistent && r->saved_index < limit)\n"
            "        limit = r->saved_index;\n",
            ""),
+    mutant("trust-old-store", "4: an old store is known by what servers say", "rm/plan.c",
+           "    return current && v->roster->view_max > current->number;",
+           "    return current && v->roster->view_max == UINT64_MAX;"),
 ]
