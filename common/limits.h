@@ -31,5 +31,6 @@ _Static_assert(EFFECT_COUNT_MAX >= 8 * SERVER_COUNT_MAX, "a call may send to eve
 #define LATENESS_MS_MAX 50u /* a turn later than this was our own pause, and is forgiven */
 #define REDIAL_MS_MIN   5u  /* first wait before a lost link is dialled again; doubles */
 #define REDIAL_MS_MAX   500u
+#define CUT_SECONDS_MAX 60u /* of a link that an operator cuts: a mistake ends by itself */
 
 #endif

@@ -16,6 +16,7 @@
 #include "common/buffer.h"
 #include "common/bytes.h"
 #include "common/error.h"
+#include "common/limits.h"
 #include "common/node.h"
 
 #define MESSAGE_TEXT_SIZE 96u /* bytes of a text field with its end; longer ones are cut */
@@ -140,6 +141,7 @@ const char *phase_name(uint8_t phase);
     X(39, diverged, DIVERGED)    /* primary -> backup: your state is not mine: begin anew */  \
     X(40, progress, PROGRESS)    /* server -> rm; while it recovers: -> lfd -> gfd -> rm */   \
     X(41, alive, ALIVE)          /* backup -> next in a chain: what comes to me is long */    \
+    X(42, silence, SILENCE)      /* rm -> server: the operator cuts a link, or heals it */    \
     X(200, link_up, LINK_UP)     /* runtime -> core: `from` said its hello */                 \
     X(201, link_down, LINK_DOWN) /* runtime -> core: the link to `from` is lost */            \
     X(202, exited, EXITED)       /* edge -> lfd: a process of ours is gone */                 \
@@ -315,6 +317,9 @@ const char *phase_name(uint8_t phase);
     F(u64, bytes)       /* so far */       \
     F(u64, bytes_total) /* 0: not known */ \
     F(u32, left_ms)     /* as it goes now; 0: not known */
+#define SILENCE_FIELDS(F)                                          \
+    F(node, peer)  /* say nothing to it, and hear nothing of it */ \
+    F(u8, seconds) /* from now on; 0: no longer */
 #define LINK_UP_FIELDS(F) \
     F(u64, incarnation)   \
     F(u32, pid)
@@ -337,10 +342,11 @@ const char *phase_name(uint8_t phase);
     F(node, server)     \
     F(u32, pid)         \
     F(text, cause) /* what its process is doing: "stopped", "disk wait" … */
-#define COMMAND_FIELDS(F)                         \
-    F(u8, verb) /* enum command_verb */           \
-    F(node, server)                               \
-    F(u32, count)     /* of COMMAND_ACKS_COUNT */ \
+#define COMMAND_FIELDS(F)                                                 \
+    F(u8, verb) /* enum command_verb */                                   \
+    F(node, server)                                                       \
+    F(node, peer)     /* the other end of COMMAND_CUT and _HEAL */        \
+    F(u32, count)     /* of COMMAND_ACKS_COUNT; seconds of COMMAND_CUT */ \
     F(u64, reference) /* of the caller, comes back in its answer */
 
 enum command_verb {
@@ -354,6 +360,8 @@ enum command_verb {
     COMMAND_ACKS_ALL = 8,
     COMMAND_ACKS_MAJORITY = 9,
     COMMAND_ACKS_COUNT = 10,
+    COMMAND_CUT = 11,  /* the link of two servers, for a while */
+    COMMAND_HEAL = 12, /* before its time is over */
 };
 
 /* What a u8 field may be, by its name, which means the same in every message. Others are
@@ -372,13 +380,14 @@ enum command_verb {
     R(propagation, PROPAGATION_STAR, PROPAGATION_CHAIN) \
     R(reset, 0, 1)                                      \
     R(role, ROLE_NONE, ROLE_PRIMARY)                    \
+    R(seconds, 0, CUT_SECONDS_MAX)                      \
     R(signal, 0, UINT8_MAX)                             \
     R(status, 0, UINT8_MAX)                             \
     R(style, STYLE_ACTIVE, STYLE_PASSIVE)               \
     R(up, 0, 1)                                         \
     R(stateless, 0, 1)                                  \
     R(whole, 0, 1)                                      \
-    R(verb, COMMAND_SWITCHOVER, COMMAND_ACKS_COUNT)
+    R(verb, COMMAND_SWITCHOVER, COMMAND_HEAL)
 
 enum message_u8_range {
 #define R(name, min, max) MESSAGE_U8_MIN_##name = (min), MESSAGE_U8_MAX_##name = (max),

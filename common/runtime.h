@@ -72,6 +72,12 @@ uint64_t runtime_turn_us(const struct runtime *runtime);
  * of what came of it. The caller may clear it. */
 struct histogram *runtime_turn_times_us(struct runtime *runtime);
 
+/* Silences the link to a node for so long from now on, as a broken network would; 0: no longer.
+ * Nothing is read from it or written to it meanwhile, and its end is not seen: what is sent waits,
+ * up to LINK_QUEUE_BYTES_MAX, dialling fails, and who dials us hears nothing. Then the connection
+ * goes on where it was. May be called from within the core. */
+void runtime_silence(struct runtime *runtime, node_id node, uint32_t seconds);
+
 struct event_base *runtime_base(struct runtime *runtime);
 bool runtime_linked(const struct runtime *runtime, node_id node);
 /* Pid of the process at the other end of a Unix socket link, from its credentials; 0 if none. */

@@ -121,11 +121,19 @@ void links_bury(struct runtime *r)
     }
 }
 
+static bool is_silent(const struct peer *p)
+{
+    return p->runtime->silences[p->node].on;
+}
+
 /* Writes out the queue, and asks for EV_WRITE only as long as the socket refuses. */
 static void peer_flush(struct peer *p)
 {
-    enum link_status status = link_flush(&p->link);
+    enum link_status status;
 
+    if (is_silent(p))
+        return;
+    status = link_flush(&p->link);
     if (status == LINK_FAILED || status == LINK_CLOSED) {
         peer_cut(p, socket_error_is_certain(errno));
     } else if (status == LINK_BLOCKED && !p->writing) {
@@ -135,6 +143,81 @@ static void peer_flush(struct peer *p)
         p->writing = false;
         event_del(&p->writable);
     }
+}
+
+/* Nothing that its socket says is noticed any more, not even its end. */
+static void peer_hush(struct peer *p)
+{
+    event_del(&p->readable);
+    event_del(&p->writable);
+    p->writing = false;
+}
+
+/* One that we dial or that stands goes on. One that dialled us has said its hello in vain, and has
+ * to begin anew. */
+static void peer_speak(struct peer *p)
+{
+    if (p->state == PEER_DIALLING) {
+        event_add(&p->writable, NULL);
+    } else if (p->state == PEER_AWAITED && !p->dialler) {
+        peer_cut(p, false);
+    } else {
+        event_add(&p->readable, NULL);
+        peer_flush(p);
+    }
+}
+
+/* For the connections to a node, those without its hello too. */
+static void each_peer(struct runtime *r, node_id node, void (*act)(struct peer *p))
+{
+    struct peer *next;
+
+    for (struct peer *p = r->awaited; p; p = next) {
+        next = p->next; /* of the list of the awaited, should it be cut */
+        if (p->node == node)
+            act(p);
+    }
+    if (r->links[node])
+        act(r->links[node]);
+}
+
+static void silence_end(struct runtime *r, node_id node)
+{
+    r->silences[node].on = false;
+    event_del(&r->silences[node].timer);
+    log_line(NOTE_WARN, "link to %s: heard again", node_name(node));
+    each_peer(r, node, peer_speak);
+}
+
+static void on_silence_over(evutil_socket_t fd, short what, void *context)
+{
+    struct silence *s = context;
+    struct runtime *r = s->runtime;
+
+    (void)fd;
+    (void)what;
+    silence_end(r, (node_id)(s - r->silences));
+    links_bury(r);
+}
+
+void runtime_silence(struct runtime *r, node_id node, uint32_t seconds)
+{
+    struct timeval wait = { .tv_sec = (time_t)seconds };
+    struct silence *s = &r->silences[node];
+
+    assert(node != NODE_NONE && node < NODE_COUNT);
+    if (seconds == 0) {
+        if (s->on)
+            silence_end(r, node);
+        return;
+    }
+    if (!s->runtime)
+        event_assign(&s->timer, r->base, -1, 0, on_silence_over, s);
+    s->runtime = r;
+    s->on = true;
+    event_add(&s->timer, &wait);
+    log_line(NOTE_WARN, "link to %s: silent for %u s, as ordered", node_name(node), seconds);
+    each_peer(r, node, peer_hush);
 }
 
 static struct message hello_make(const struct runtime *r, node_id expected)
@@ -261,6 +344,10 @@ static void receive_hello(struct peer *p, const struct message_hello *hello)
 
     if (!p->dialler && node_in_config(p->runtime->options.config, hello->node))
         p->node = hello->node;
+    if (is_silent(p)) { /* until it has waited too long, as for all that it may say */
+        peer_hush(p);
+        return;
+    }
     if (hello_is_wrong(p, hello, why, sizeof why)) {
         peer_blame(p, "%s", why);
         return;
@@ -430,11 +517,12 @@ static void on_late(evutil_socket_t fd, short what, void *context)
 
     (void)fd;
     (void)what;
-    if (p->state == PEER_DIALLING) {
-        dial_failed(p->dialler, ETIMEDOUT);
-        peer_cut(p, false);
-    } else {
+    if (p->state != PEER_DIALLING && !is_silent(p)) {
         peer_blame(p, "no hello within %u ms", HELLO_MS_MAX);
+    } else {
+        if (p->dialler)
+            dial_failed(p->dialler, ETIMEDOUT);
+        peer_cut(p, false);
     }
     links_bury(r);
 }
@@ -484,11 +572,11 @@ static void on_writable(evutil_socket_t fd, short what, void *context)
 
 static void dial(struct dialler *d)
 {
-    bool connected;
-    int fd = socket_dial(&d->list[d->tried++ % d->count], &connected);
+    bool silent = d->runtime->silences[d->node].on, connected;
+    int fd = silent ? -1 : socket_dial(&d->list[d->tried++ % d->count], &connected);
 
     if (fd < 0) {
-        dial_failed(d, errno);
+        dial_failed(d, silent ? ETIMEDOUT : errno);
         dial_later(d);
         return;
     }
@@ -610,9 +698,12 @@ void links_close(struct runtime *r)
         acceptor_close(&r->acceptors[i]);
     for (uint32_t i = 0; i < r->dialler_count; i++)
         event_del(&r->diallers[i].timer);
-    for (node_id node = 0; node < NODE_COUNT; node++)
+    for (node_id node = 0; node < NODE_COUNT; node++) {
+        if (r->silences[node].on)
+            event_del(&r->silences[node].timer);
         if (r->links[node])
             peer_cut(r->links[node], false);
+    }
     while (r->awaited)
         peer_cut(r->awaited, false);
     while (r->cut) {

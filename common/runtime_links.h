@@ -63,6 +63,13 @@ struct dialler {
     char said[ERROR_TEXT_SIZE]; /* last complaint, so as not to repeat it */
 };
 
+/* Whether the link to a node is silent, and until when. */
+struct silence {
+    struct runtime *runtime; /* NULL: it never was */
+    bool on;
+    struct event timer;
+};
+
 struct runtime {
     struct runtime_options options;
     struct event_base *base;
@@ -89,6 +96,7 @@ struct runtime {
     struct peer *links[NODE_COUNT];
     struct peer *awaited; /* dialled and accepted ones without a hello, oldest first */
     struct peer *cut;
+    struct silence silences[NODE_COUNT];
     char refused[NODE_COUNT][ERROR_TEXT_SIZE]; /* last refusal of each, so as not to repeat it */
 };
 

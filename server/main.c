@@ -39,7 +39,7 @@ static bool is_ready(const struct process *p)
     return !p->persistence || persistence_ready(p->persistence);
 }
 
-/* ---- What the server is to the runtime: a core, but for heartbeats ---- */
+/* ---- What the server is to the runtime: a core, but for heartbeats and links that are cut ---- */
 
 static void answer_heartbeat(struct process *p, struct instant now, const struct message *message,
                              struct effects *out)
@@ -58,6 +58,13 @@ static void answer_heartbeat(struct process *p, struct instant now, const struct
                  });
 }
 
+/* A link between servers is cut here, at its edge: the core sees only that it is silent. */
+static void obey_silence(const struct process *p, const struct message *message)
+{
+    if (message->from == NODE_RM && node_is_server(message->silence.peer))
+        runtime_silence(p->runtime, message->silence.peer, message->silence.seconds);
+}
+
 static void process_receive(struct process *p, struct instant now, const struct message *message,
                             struct effects *out)
 {
@@ -65,6 +72,8 @@ static void process_receive(struct process *p, struct instant now, const struct 
         p->told = (struct instant){ 0 }; /* what was said before went nowhere */
     if (message->type == MESSAGE_HEARTBEAT)
         answer_heartbeat(p, now, message, out);
+    else if (message->type == MESSAGE_SILENCE)
+        obey_silence(p, message);
     else if (is_ready(p))
         server_receive(p->server, now, message, out);
 }

@@ -316,7 +316,7 @@ static void test_format(void **state)
     m.checkpoint_slice.data = bytes_of(payload, 7);
     assert_formatted(&m, "checkpoint_slice index=0 sequence=0 data=<7 bytes>");
     m = (struct message){ .type = MESSAGE_COMMAND, .command = { .server = NODE_LFD(3) } };
-    assert_formatted(&m, "command verb=0 server=lfd4 count=0 reference=0");
+    assert_formatted(&m, "command verb=0 server=lfd4 peer=none count=0 reference=0");
 }
 
 static void test_names(void **state)

@@ -485,6 +485,110 @@ static void test_redial(void **state)
     UNTIL(f, f->a.toy.ups == 2 && f->b.toy.ups == 2);
 }
 
+/* Gives both as many turns as anything that was sent would need. */
+static void turns(struct fixture *f)
+{
+    for (uint32_t i = 0; i < 50; i++)
+        turn(f);
+}
+
+static void beat(struct side *side, node_id to)
+{
+    const struct message message = { .type = MESSAGE_HEARTBEAT, .heartbeat = { .sequence = 9 } };
+
+    links_send(side->runtime, to, &message, NULL);
+}
+
+/* A silent link carries nothing either way, nor is its end seen; both come when it is over. */
+static void test_silence(void **state)
+{
+    struct fixture *f = *state;
+
+    open_both(f);
+    listen_and_dial(f, NODE_RM);
+    UNTIL(f, f->a.toy.ups == 1 && f->b.toy.ups == 1);
+    runtime_silence(f->a.runtime, NODE_SERVER(0), CUT_SECONDS_MAX);
+    beat(&f->a, NODE_SERVER(0));
+    beat(&f->b, NODE_RM);
+    turns(f);
+    assert_int_equal(f->a.toy.heartbeats + f->b.toy.heartbeats, 0);
+    side_close(&f->b);
+    turns(f);
+    assert_int_equal(f->a.toy.downs, 0);
+    assert_true(f->a.runtime->links[NODE_SERVER(0)]->link.queued_bytes > 0);
+    runtime_silence(f->a.runtime, NODE_SERVER(0), 0);
+    UNTIL(f, f->a.toy.downs == 1);
+    assert_int_equal(count_logged(f, "link to s1: silent for 60 s, as ordered"), 1);
+    assert_int_equal(count_logged(f, "link to s1: heard again"), 1);
+}
+
+/* Both sides silence a link at different times: it ends by itself, and goes on where it was. */
+static void test_silence_ends(void **state)
+{
+    struct fixture *f = *state;
+    struct instant begin = runtime_now();
+
+    open_both(f);
+    listen_and_dial(f, NODE_RM);
+    UNTIL(f, f->a.toy.ups == 1 && f->b.toy.ups == 1);
+    runtime_silence(f->a.runtime, NODE_SERVER(0), CUT_SECONDS_MAX);
+    runtime_silence(f->a.runtime, NODE_SERVER(0), 1); /* the later order counts */
+    beat(&f->a, NODE_SERVER(0));
+    turns(f);
+    runtime_silence(f->b.runtime, NODE_RM, 1);
+    beat(&f->b, NODE_RM);
+    UNTIL(f, f->a.toy.heartbeats == 1 && f->b.toy.heartbeats == 1);
+    assert_true(instant_since_ms(runtime_now(), begin) >= 900);
+    assert_int_equal(f->a.toy.ups + f->b.toy.ups, 2);
+    assert_int_equal(f->a.toy.downs + f->b.toy.downs, 0);
+}
+
+/* Who is silent to us is not dialled, or not with success, and we try on. */
+static void test_silent_dialling(void **state)
+{
+    struct fixture *f = *state;
+
+    open_both(f);
+    runtime_silence(f->b.runtime, NODE_RM, CUT_SECONDS_MAX);
+    listen_and_dial(f, NODE_RM);
+    UNTIL(f, count_logged(f, "no link to rm") == 1);
+    assert_int_equal(f->a.runtime->awaited_count, 0);
+    runtime_silence(f->b.runtime, NODE_RM, 0);
+    UNTIL(f, f->a.toy.ups == 1 && f->b.toy.ups == 1);
+}
+
+/* Who dials us and is silenced hears neither a hello nor why; it is let in when that is over. */
+static void test_silent_hello(void **state)
+{
+    struct fixture *f = *state;
+
+    open_both(f);
+    runtime_silence(f->a.runtime, NODE_SERVER(0), CUT_SECONDS_MAX);
+    listen_and_dial(f, NODE_RM);
+    UNTIL(f, f->a.runtime->awaited && f->a.runtime->awaited->node == NODE_SERVER(0));
+    UNTIL(f, f->b.runtime->diallers[0].peer == NULL); /* after HELLO_MS_MAX */
+    assert_int_equal(count_logged(f, "refused a link"), 0);
+    assert_int_equal(f->a.toy.ups + f->b.toy.ups, 0);
+    UNTIL(f, f->a.runtime->awaited && f->a.runtime->awaited->node == NODE_SERVER(0));
+    runtime_silence(f->a.runtime, NODE_SERVER(0), 0);
+    UNTIL(f, f->a.toy.ups == 1 && f->b.toy.ups == 1);
+}
+
+/* A link that was being made when it fell silent is made afterwards. */
+static void test_silence_while_linking(void **state)
+{
+    struct fixture *f = *state;
+
+    open_both(f);
+    listen_and_dial(f, NODE_RM);
+    assert_int_equal(f->b.runtime->diallers[0].peer->state, PEER_AWAITED);
+    runtime_silence(f->b.runtime, NODE_RM, CUT_SECONDS_MAX);
+    turns(f);
+    assert_int_equal(f->b.toy.ups, 0);
+    runtime_silence(f->b.runtime, NODE_RM, 0);
+    UNTIL(f, f->a.toy.ups == 1 && f->b.toy.ups == 1);
+}
+
 /* Over TCP, on a port that the system chooses. */
 static void test_tcp(void **state)
 {
@@ -553,23 +657,17 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(test_exchange),
-        TEST(test_wrong_cluster),
-        TEST(test_wrong_node),
-        TEST(test_unknown_node),
-        TEST(test_wrong_version),
-        TEST(test_garbage),
-        TEST(test_garbage_later),
-        TEST(test_silent_strangers),
-        TEST(test_held_block),
-        TEST(test_held_block_cut),
-        TEST(test_replacement),
-        TEST(test_not_admitted),
-        TEST(test_redial),
-        TEST(test_tcp),
-        TEST(test_unix_in_use),
-        TEST(test_end),
-        TEST(test_delivery_within_perform),
+        TEST(test_exchange),      TEST(test_wrong_cluster),
+        TEST(test_wrong_node),    TEST(test_unknown_node),
+        TEST(test_wrong_version), TEST(test_garbage),
+        TEST(test_garbage_later), TEST(test_silent_strangers),
+        TEST(test_held_block),    TEST(test_held_block_cut),
+        TEST(test_replacement),   TEST(test_not_admitted),
+        TEST(test_redial),        TEST(test_silence),
+        TEST(test_silence_ends),  TEST(test_silent_dialling),
+        TEST(test_silent_hello),  TEST(test_silence_while_linking),
+        TEST(test_tcp),           TEST(test_unix_in_use),
+        TEST(test_end),           TEST(test_delivery_within_perform),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
