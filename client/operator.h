@@ -10,7 +10,7 @@
 struct invocation {
     struct config config;
     const char *verb;
-    char **words;        /* after the verb */
+    char **words;        /* after the verb, NULL behind the last */
     const char *run_dir; /* as given on the command line, or NULL */
     bool json, follow, daemon, accept_loss, verbose;
 };
@@ -24,7 +24,8 @@ int operator_events(const struct invocation *call);
 int operator_order(const struct invocation *call); /* switchover, start, stop, restart */
 int operator_set(const struct invocation *call);
 int operator_recover(const struct invocation *call);
-int operator_fault(const struct invocation *call);
+int operator_fault(const struct invocation *call); /* kill, stop, cont */
+int operator_link(const struct invocation *call);  /* fault cut, fault heal */
 int operator_backup(const struct invocation *call);
 int operator_restore(const struct invocation *call);
 int operator_demo(const struct invocation *call);

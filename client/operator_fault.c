@@ -72,7 +72,9 @@ int operator_fault(const struct invocation *call)
     while (i < FAULT_COUNT && strcmp(call->words[0], faults[i].word) != 0)
         i++;
     if (i == FAULT_COUNT) {
-        error_set(&error, ERROR_USAGE, "fault: expected kill, stop or cont, got \"%s\"",
+        error_set(&error, ERROR_USAGE,
+                  "fault: expected kill, stop or cont before one name, cut or heal before two, "
+                  "got \"%s\"",
                   call->words[0]);
         return operator_failure(&error);
     }

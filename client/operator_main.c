@@ -12,7 +12,7 @@ enum { ALLOW_JSON = 1, ALLOW_FOLLOW = 2, ALLOW_DAEMON = 4, ALLOW_LOSS = 8, NEEDS
 
 struct verb {
     const char *name;
-    int words; /* it needs after it */
+    int words, words_max; /* after it */
     unsigned allowed;
     int (*run)(const struct invocation *call);
     const char *usage;
@@ -20,30 +20,33 @@ struct verb {
 };
 
 static const struct verb verbs[] = {
-    { "up", 0, ALLOW_DAEMON, operator_up, "up [--daemon]",
+    { "up", 0, 0, ALLOW_DAEMON, operator_up, "up [--daemon]",
       "start what runs on this machine, until Ctrl-C; or detach once it is up" },
-    { "down", 0, 0, operator_down, "down", "stop what runs on this machine" },
-    { "status", 0, ALLOW_JSON, operator_status, "status [--json]", "who is there and does what" },
-    { "events", 0, ALLOW_FOLLOW, operator_events, "events [--follow]",
+    { "down", 0, 0, 0, operator_down, "down", "stop what runs on this machine" },
+    { "status", 0, 0, ALLOW_JSON, operator_status, "status [--json]",
+      "who is there and does what" },
+    { "events", 0, 0, ALLOW_FOLLOW, operator_events, "events [--follow]",
       "what the rm saw and did; --follow waits for more" },
-    { "switchover", 1, 0, operator_order, "switchover SERVER", "make it the primary" },
-    { "start", 1, 0, operator_order, "start SERVER", "also one that failed or was stopped" },
-    { "stop", 1, 0, operator_order, "stop SERVER", "until it is started again" },
-    { "restart", 1, 0, operator_order, "restart SERVER", "stop it and start it again" },
-    { "set", 2, 0, operator_set, "set style|acks VALUE",
+    { "switchover", 1, 1, 0, operator_order, "switchover SERVER", "make it the primary" },
+    { "start", 1, 1, 0, operator_order, "start SERVER", "also one that failed or was stopped" },
+    { "stop", 1, 1, 0, operator_order, "stop SERVER", "until it is started again" },
+    { "restart", 1, 1, 0, operator_order, "restart SERVER", "stop it and start it again" },
+    { "set", 2, 2, 0, operator_set, "set style|acks VALUE",
       "style active|passive, acks all|majority|N, without a restart" },
-    { "recover", 0, ALLOW_LOSS, operator_recover, "recover --accept-loss",
+    { "recover", 0, 0, ALLOW_LOSS, operator_recover, "recover --accept-loss",
       "go on although acknowledged writes are lost" },
-    { "fault", 2, 0, operator_fault, "fault kill|stop|cont NAME",
+    { "fault", 2, 2, 0, operator_fault, "fault kill|stop|cont NAME",
       "send a signal to a server, lfd (or its host), gfd or rm of this machine" },
-    { "backup", 1, 0, operator_backup, "backup FILE",
+    { "fault", 3, 4, 0, operator_link, "fault cut A B [SECONDS]",
+      "silence the link of two servers for 10 s, or 1 to 60; fault heal A B ends it" },
+    { "backup", 1, 1, 0, operator_backup, "backup FILE",
       "a checkpoint of the running cluster; its clients notice nothing" },
-    { "restore", 1, 0, operator_restore, "restore FILE",
+    { "restore", 1, 1, 0, operator_restore, "restore FILE",
       "put a backup into the empty servers of this machine; the cluster is down" },
-    { "journal", 2, NEEDS_NO_CONFIG, operator_journal, "journal show|check DIR",
+    { "journal", 2, 2, NEEDS_NO_CONFIG, operator_journal, "journal show|check DIR",
       "what a server keeps in RUN/SERVER; changes nothing; 1: damaged" },
-    { "demo", 0, 0, operator_demo, "demo", "kill a primary under load and show what happens" },
-    { "check", 0, 0, operator_check, "check", "check the config and exit; so does -n" },
+    { "demo", 0, 0, 0, operator_demo, "demo", "kill a primary under load and show what happens" },
+    { "check", 0, 0, 0, operator_check, "check", "check the config and exit; so does -n" },
 };
 
 #define VERB_COUNT (sizeof verbs / sizeof verbs[0])
@@ -63,13 +66,21 @@ static void usage_print(FILE *out)
             "Exit status: 0 done; 1 the cluster refused or failed; 2 wrong usage or config.\n");
 }
 
-static const struct verb *find_verb(const char *name)
+static bool takes(const struct verb *verb, int words)
 {
+    return words >= verb->words && words <= verb->words_max;
+}
+
+/* The one of that name that takes so many words, else any of that name, or NULL. */
+static const struct verb *find_verb(const char *name, int words)
+{
+    const struct verb *found = NULL;
+
     for (size_t i = 0; i < VERB_COUNT; i++) {
-        if (strcmp(verbs[i].name, name) == 0)
-            return &verbs[i];
+        if (strcmp(verbs[i].name, name) == 0 && (found == NULL || takes(&verbs[i], words)))
+            found = &verbs[i];
     }
-    return NULL;
+    return found;
 }
 
 /* What was said may not have arrived: a full disk is a failure, too. */
@@ -133,7 +144,8 @@ static const struct verb *parse_verb(int argc, char **argv, const struct argumen
                                      struct invocation *call, struct error *error)
 {
     const char *name = arguments->check_only ? "check" : argv[optind];
-    const struct verb *verb = name != NULL ? find_verb(name) : NULL;
+    int words = arguments->check_only ? 0 : argc - optind - 1;
+    const struct verb *verb = name != NULL ? find_verb(name, words) : NULL;
 
     if (verb == NULL) {
         error_set(error, ERROR_USAGE, "%s%s; -h shows those there are",
@@ -141,7 +153,7 @@ static const struct verb *parse_verb(int argc, char **argv, const struct argumen
         return NULL;
     }
     if (!arguments->check_only &&
-        ((arguments->given & ~verb->allowed) != 0 || argc - optind - 1 != verb->words)) {
+        ((arguments->given & ~verb->allowed) != 0 || !takes(verb, words))) {
         error_set(error, ERROR_USAGE, "usage: holdfast %s%s",
                   verb->allowed & NEEDS_NO_CONFIG ? "" : "-c FILE ", verb->usage);
         return NULL;

@@ -11,7 +11,8 @@
 #include "common/log.h"
 #include "common/resp.h"
 
-#define STATUS_MS_MAX 5000u
+#define STATUS_MS_MAX       5000u
+#define CUT_SECONDS_DEFAULT "10"
 
 int operator_failure(const struct error *error)
 {
@@ -147,6 +148,45 @@ int operator_set(const struct invocation *call)
                   key);
     }
     return operator_failure(&error);
+}
+
+static enum error_code check_link(const struct invocation *call, const char *seconds,
+                                  struct error *error)
+{
+    const char *kind = call->words[0];
+    bool cut = strcmp(kind, "cut") == 0;
+    int64_t number = 0;
+
+    if (!cut && strcmp(kind, "heal") != 0)
+        return error_set(error, ERROR_USAGE,
+                         "fault: expected cut or heal before two servers, got \"%s\"", kind);
+    for (size_t i = 1; i <= 2; i++)
+        if (!node_is_server(config_node(&call->config, call->words[i])))
+            return error_set(error, ERROR_USAGE,
+                             "fault %s: expected a server of cluster %s, got \"%s\"", kind,
+                             call->config.cluster, call->words[i]);
+    if (strcmp(call->words[1], call->words[2]) == 0)
+        return error_set(error, ERROR_USAGE, "fault %s: expected two servers, got \"%s\" twice",
+                         kind, call->words[1]);
+    if (!cut && call->words[3] != NULL)
+        return error_set(error, ERROR_USAGE, "fault heal: expected two servers and no more");
+    if (!resp_integer(bytes_string(seconds), &number) || number < 1 || number > CUT_SECONDS_MAX)
+        return error_set(error, ERROR_USAGE, "fault cut: expected 1 to %u seconds, got \"%s\"",
+                         CUT_SECONDS_MAX, seconds);
+    return ERROR_NONE;
+}
+
+int operator_link(const struct invocation *call)
+{
+    const char *a = call->words[1], *b = call->words[2];
+    const char *seconds = call->words[3] != NULL ? call->words[3] : CUT_SECONDS_DEFAULT;
+    struct error error;
+
+    if (check_link(call, seconds, &error) != ERROR_NONE)
+        return operator_failure(&error);
+    if (strcmp(call->words[0], "heal") == 0)
+        return ask(call, 3, (const char *const[]){ "HEAL", a, b });
+    return ask(call, 4, (const char *const[]){ "CUT", a, b, seconds });
 }
 
 int operator_recover(const struct invocation *call)

@@ -70,6 +70,39 @@ static enum acks_policy acks_of(const struct message_command *m)
     return m->verb == COMMAND_ACKS_MAJORITY ? ACKS_MAJORITY : ACKS_COUNT;
 }
 
+static const char *cut_text(const struct message_command *m, struct effects *out)
+{
+    if (m->verb == COMMAND_HEAL)
+        return effects_text(out, "the link of %s and %s is healed", node_name(m->server),
+                            node_name(m->peer));
+    return effects_text(out, "the link of %s and %s is cut for %u s", node_name(m->server),
+                        node_name(m->peer), m->count);
+}
+
+/* Both ends fall silent, so that neither sees the other close the link, and each by a clock of its
+ * own: it ends also when we do, or one of them. */
+static const char *begin_cut(struct rm *rm, const struct message_command *m, struct effects *out)
+{
+    const node_id ends[] = { m->server, m->peer };
+    uint32_t seconds = m->verb == COMMAND_CUT ? m->count : 0;
+
+    if (!roster_is_server(&rm->roster, m->server) || !roster_is_server(&rm->roster, m->peer) ||
+        m->server == m->peer)
+        return "a link has two servers";
+    if (m->verb == COMMAND_CUT && (seconds < 1 || seconds > CUT_SECONDS_MAX))
+        return effects_text(out, "a link is cut for 1 to %u s", CUT_SECONDS_MAX);
+    for (uint32_t i = 0; i < 2; i++)
+        if (!rm->roster.server[node_index(ends[i])].linked)
+            return effects_text(out, "%s is not linked to the rm", node_name(ends[i]));
+    for (uint32_t i = 0; i < 2; i++)
+        effects_send(
+            out, ends[i],
+            (struct message){ .type = MESSAGE_SILENCE,
+                              .silence = { .peer = ends[1 - i], .seconds = (uint8_t)seconds } });
+    effects_note_at(out, NOTE_WARN, "%s", cut_text(m, out));
+    return NULL;
+}
+
 /* NULL, or why it cannot be done. */
 static const char *begin(struct rm *rm, struct instant now, const struct message_command *m,
                          struct effects *out)
@@ -88,6 +121,8 @@ static const char *begin(struct rm *rm, struct instant now, const struct message
     case COMMAND_ACKS_ALL:
     case COMMAND_ACKS_MAJORITY:
     case COMMAND_ACKS_COUNT: return view_acks(&rm->view, acks_of(m), m->count, out);
+    case COMMAND_CUT:
+    case COMMAND_HEAL: return begin_cut(rm, m, out);
     default: return "unknown command";
     }
 }
@@ -293,6 +328,8 @@ static enum progress progress_of(struct rm *rm, struct instant now, const struct
     case COMMAND_RECOVER: return recover_progress(rm, c, text, out);
     case COMMAND_STYLE_ACTIVE:
     case COMMAND_STYLE_PASSIVE: return style_progress(rm, c, text, out);
+    case COMMAND_CUT:
+    case COMMAND_HEAL: *text = cut_text(&c->command, out); return PROGRESS_DONE;
     default: return acks_progress(rm, c, text, out);
     }
 }

@@ -97,41 +97,46 @@ static void wrong_arguments(const struct call *call, const char *usage)
     resp_write_error(call->out, "ERR wrong arguments: expected %s", usage);
 }
 
-static bool server_argument(const struct call *call, node_id *server)
+/* The server that an argument names, or NODE_NONE. */
+static node_id named_server(const struct call *call, uint32_t i)
 {
     const struct console_options *o = &call->client->console->options;
     char name[NAME_SIZE];
+    node_id node;
 
-    *server = NODE_NONE;
-    if (call->argc == 2 && call->argv[1].size < NAME_SIZE) {
-        memcpy(name, call->argv[1].data, call->argv[1].size);
-        name[call->argv[1].size] = '\0';
-        *server = config_node(o->config, name);
-    }
-    if (node_is_server(*server))
+    if (call->argv[i].size >= NAME_SIZE)
+        return NODE_NONE;
+    memcpy(name, call->argv[i].data, call->argv[i].size);
+    name[call->argv[i].size] = '\0';
+    node = config_node(o->config, name);
+    return node_is_server(node) ? node : NODE_NONE;
+}
+
+static bool server_argument(const struct call *call, node_id *server)
+{
+    *server = call->argc == 2 ? named_server(call, 1) : NODE_NONE;
+    if (*server != NODE_NONE)
         return true;
     resp_write_error(call->out, "ERR expected one argument, the name of a server of cluster %s",
-                     o->config->cluster);
+                     call->client->console->options.config->cluster);
     return false;
 }
 
 /* Hands the command to the core. The answer may come before this returns. */
-static void ask_core_with(const struct call *call, enum command_verb verb, node_id server,
-                          uint32_t count)
+static void ask_core_with(const struct call *call, struct message_command command)
 {
     const struct console_options *o = &call->client->console->options;
     struct message message = { .type = MESSAGE_COMMAND, .from = NODE_OPERATOR };
 
-    message.command = (struct message_command){
-        .verb = (uint8_t)verb, .server = server, .count = count, .reference = call->client->id
-    };
+    command.reference = call->client->id;
+    message.command = command;
     call->client->waiting = true;
     o->deliver(o->context, &message);
 }
 
 static void ask_core(const struct call *call, enum command_verb verb, node_id server)
 {
-    ask_core_with(call, verb, server, 0);
+    ask_core_with(call, (struct message_command){ .verb = (uint8_t)verb, .server = server });
 }
 
 static void ask_about_server(const struct call *call, enum command_verb verb)
@@ -190,9 +195,43 @@ static void do_acks(const struct call *call)
         ask_core(call, COMMAND_ACKS_MAJORITY, NODE_NONE);
     else if (call->argc == 2 && resp_integer(call->argv[1], &count) && count >= 1 &&
              count <= (int64_t)call->client->console->options.config->server_count)
-        ask_core_with(call, COMMAND_ACKS_COUNT, NODE_NONE, (uint32_t)count);
+        ask_core_with(
+            call, (struct message_command){ .verb = COMMAND_ACKS_COUNT, .count = (uint32_t)count });
     else
         wrong_arguments(call, "ACKS all|majority|N, at most the number of servers");
+}
+
+/* Two servers behind the command's name. */
+static bool link_arguments(const struct call *call, struct message_command *command)
+{
+    command->server = named_server(call, 1);
+    command->peer = named_server(call, 2);
+    return command->server != NODE_NONE && command->peer != NODE_NONE &&
+           command->server != command->peer;
+}
+
+static void do_cut(const struct call *call)
+{
+    struct message_command command = { .verb = COMMAND_CUT };
+    int64_t seconds;
+
+    if (call->argc != 4 || !link_arguments(call, &command) ||
+        !resp_integer(call->argv[3], &seconds) || seconds < 1 || seconds > CUT_SECONDS_MAX) {
+        wrong_arguments(call, "CUT server server seconds: two servers, 1 to 60 seconds");
+        return;
+    }
+    command.count = (uint32_t)seconds;
+    ask_core_with(call, command);
+}
+
+static void do_heal(const struct call *call)
+{
+    struct message_command command = { .verb = COMMAND_HEAL };
+
+    if (call->argc == 3 && link_arguments(call, &command))
+        ask_core_with(call, command);
+    else
+        wrong_arguments(call, "HEAL server server: two servers");
 }
 
 static void do_status(const struct call *call)
@@ -374,12 +413,12 @@ static const struct {
     const char *name;
     void (*perform)(const struct call *call);
 } commands[] = {
-    { "status", do_status },   { "events", do_events },   { "switchover", do_switchover },
-    { "start", do_start },     { "stop", do_stop },       { "restart", do_restart },
-    { "recover", do_recover }, { "style", do_style },     { "acks", do_acks },
-    { "ping", do_ping },       { "hello", do_hello },     { "auth", do_auth },
-    { "client", do_client },   { "command", do_command }, { "info", do_info },
-    { "quit", do_quit },
+    { "status", do_status },   { "events", do_events }, { "switchover", do_switchover },
+    { "start", do_start },     { "stop", do_stop },     { "restart", do_restart },
+    { "recover", do_recover }, { "style", do_style },   { "acks", do_acks },
+    { "cut", do_cut },         { "heal", do_heal },     { "ping", do_ping },
+    { "hello", do_hello },     { "auth", do_auth },     { "client", do_client },
+    { "command", do_command }, { "info", do_info },     { "quit", do_quit },
 };
 
 static void perform(struct console_client *c)
@@ -393,7 +432,7 @@ static void perform(struct console_client *c)
         }
     resp_write_error(call.out,
                      "ERR unknown command '%.*s'; the console knows STATUS, EVENTS, SWITCHOVER, "
-                     "START, STOP, RESTART, RECOVER, STYLE, ACKS, INFO, PING",
+                     "START, STOP, RESTART, RECOVER, STYLE, ACKS, CUT, HEAL, INFO, PING",
                      (int)(call.argv[0].size < 64 ? call.argv[0].size : 64),
                      (const char *)call.argv[0].data);
 }

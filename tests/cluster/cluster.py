@@ -320,7 +320,7 @@ class Cluster:
     def operate(self, *words, status=0):
         """A verb of the `holdfast` command: its stdout, or its stderr when it is to fail."""
         got, out, err = run(*self.command(*words))
-        assert got == status, f"holdfast {' '.join(words)}: status {got}, {out}{err}"
+        assert got == status, f"holdfast {' '.join(map(str, words))}: status {got}, {out}{err}"
         return err if status else out
 
     # ---- What there is ----

@@ -69,6 +69,19 @@ def test_refusals():
         assert "s9" in c.operate("switchover", "s9", status=2)
         assert "rm" in c.operate("stop", "rm", status=2)
         assert "nobody" in c.operate("fault", "kill", "nobody", status=2)
+        for words, reason in ((("cut", "s1", "s1"), 'two servers, got "s1" twice'),
+                              (("cut", "s1", "nobody"), 'got "nobody"'),
+                              (("cut", "lfd1", "s2", "5"), 'got "lfd1"'),
+                              (("cut", "s1", "s2", "0"), '1 to 60 seconds, got "0"'),
+                              (("cut", "s1", "s2", "1000"), '1 to 60 seconds, got "1000"'),
+                              (("cut", "s1", "s2", "long"), '1 to 60 seconds, got "long"'),
+                              (("cut", "s1"), 'cut or heal before two, got "cut"'),
+                              (("heal", "s1", "s2", "5"), "two servers and no more"),
+                              (("kill", "s1", "s2"), 'cut or heal before two servers, got "kill"'),
+                              (("cut",), "usage: holdfast -c FILE fault"),
+                              (("cut", "s1", "s2", "5", "s3"), "usage: holdfast -c FILE fault")):
+            said = c.operate("fault", *words, status=2)
+            assert reason in said and said.count("\n") == 1, (words, said)
         assert "running already" in c.operate("start", "s1")
         c.operate("dance", status=2)
         c.operate("switchover", status=2)

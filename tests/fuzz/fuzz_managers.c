@@ -152,8 +152,9 @@ static void rm_edge(struct manager *m, uint8_t how)
     m->asked[m->command_count] = true;
     says(m, NODE_OPERATOR,
          (struct message){ .type = MESSAGE_COMMAND,
-                           .command = { .verb = (uint8_t)(COMMAND_SWITCHOVER + how % 10u),
+                           .command = { .verb = (uint8_t)(COMMAND_SWITCHOVER + how % 12u),
                                         .server = NODE_SERVER(how / 16u % SERVERS),
+                                        .peer = NODE_SERVER(how / 32u % SERVERS),
                                         .count = how / 64u,
                                         .reference = m->command_count++ } });
 }

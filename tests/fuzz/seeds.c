@@ -785,7 +785,8 @@ static void rm_seed(void)
     put_said(&seed, 2,
              (struct message){ .type = MESSAGE_ACCUSE,
                                .accuse = { 2, NODE_SERVER(2), 33, "it is silent" } });
-    put_step(&seed, MANAGERS_EDGE, 16);
+    put_step(&seed, MANAGERS_EDGE, 30); /* another style */
+    put_step(&seed, MANAGERS_EDGE, 70); /* a link is cut */
     put_step(&seed, MANAGERS_TIME, 255);
     for (uint8_t i = 1; i < 4; i++)
         put_report(&seed, i, 3, 2);

@@ -349,6 +349,18 @@ static inline void commands_count(struct story *f, uint64_t ms, enum command_ver
                 .command = { .verb = (uint8_t)verb, .count = count, .reference = reference } });
 }
 
+static inline void commands_link(struct story *f, uint64_t ms, enum command_verb verb, node_id a,
+                                 node_id b, uint32_t seconds, uint64_t reference)
+{
+    deliver(f, ms, NODE_OPERATOR,
+            (struct message){ .type = MESSAGE_COMMAND,
+                              .command = { .verb = (uint8_t)verb,
+                                           .server = a,
+                                           .peer = b,
+                                           .count = seconds,
+                                           .reference = reference } });
+}
+
 static inline void commands(struct story *f, uint64_t ms, enum command_verb verb, node_id server,
                             uint64_t reference)
 {

@@ -177,11 +177,13 @@ static void test_wrong_commands(void **state)
 
     send_text(f->fd,
               "FOO bar\r\nSTOP\r\nSTOP s9\r\nSTART lfd1\r\nRECOVER\r\nSTYLE loud\r\nACKS 4\r\n"
+              "CUT s1 s2\r\nCUT s1 s1 5\r\nCUT s1 s9 5\r\nCUT s1 s2 0\r\nCUT s1 s2 61\r\n"
+              "CUT s1 s2 long\r\nHEAL s1\r\nHEAL rm s2\r\n"
               "EVENTS SINCE\r\nEVENTS COUNT -1\r\nPING\r\n");
     expect(
         f,
         "-ERR unknown command 'FOO'; the console knows STATUS, EVENTS, SWITCHOVER, START, STOP, "
-        "RESTART, RECOVER, STYLE, ACKS, INFO, PING\r\n"
+        "RESTART, RECOVER, STYLE, ACKS, CUT, HEAL, INFO, PING\r\n"
         "-ERR expected one argument, the name of a server of cluster three\r\n"
         "-ERR expected one argument, the name of a server of cluster three\r\n"
         "-ERR expected one argument, the name of a server of cluster three\r\n"
@@ -189,6 +191,14 @@ static void test_wrong_commands(void **state)
         "lost\r\n"
         "-ERR wrong arguments: expected STYLE active|passive\r\n"
         "-ERR wrong arguments: expected ACKS all|majority|N, at most the number of servers\r\n"
+        "-ERR wrong arguments: expected CUT server server seconds: two servers, 1 to 60 seconds\r\n"
+        "-ERR wrong arguments: expected CUT server server seconds: two servers, 1 to 60 seconds\r\n"
+        "-ERR wrong arguments: expected CUT server server seconds: two servers, 1 to 60 seconds\r\n"
+        "-ERR wrong arguments: expected CUT server server seconds: two servers, 1 to 60 seconds\r\n"
+        "-ERR wrong arguments: expected CUT server server seconds: two servers, 1 to 60 seconds\r\n"
+        "-ERR wrong arguments: expected CUT server server seconds: two servers, 1 to 60 seconds\r\n"
+        "-ERR wrong arguments: expected HEAL server server: two servers\r\n"
+        "-ERR wrong arguments: expected HEAL server server: two servers\r\n"
         "-ERR wrong arguments: expected EVENTS [SINCE sequence] [COUNT n] [FOLLOW]\r\n"
         "-ERR wrong arguments: expected EVENTS [SINCE sequence] [COUNT n] [FOLLOW]\r\n"
         "+PONG\r\n");
@@ -280,6 +290,25 @@ static void test_answer_at_once(void **state)
     assert_int_equal(f->asked_count, 6);
     assert_int_equal(f->asked.verb, COMMAND_ACKS_COUNT);
     assert_int_equal(f->asked.count, 2);
+}
+
+/* A link has two ends, and a cut its time. */
+static void test_links(void **state)
+{
+    struct fixture *f = *state;
+
+    f->answer_at_once = true;
+    send_text(f->fd, "CUT s2 s3 60\r\n");
+    expect(f, "+done at once\r\n");
+    assert_int_equal(f->asked.verb, COMMAND_CUT);
+    assert_int_equal(f->asked.server, S2);
+    assert_int_equal(f->asked.peer, S3);
+    assert_int_equal(f->asked.count, 60);
+    send_text(f->fd, "HEAL s3 s1\r\n");
+    expect(f, "+done at once\r\n");
+    assert_int_equal(f->asked.verb, COMMAND_HEAL);
+    assert_int_equal(f->asked.server, S3);
+    assert_int_equal(f->asked.peer, S1);
 }
 
 /* The client left before its answer came. */
@@ -439,19 +468,13 @@ static void test_ends(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CONSOLE_TEST(test_ping),
-        CONSOLE_TEST(test_what_libraries_send_first),
-        CONSOLE_TEST(test_wrong_commands),
-        CONSOLE_TEST(test_broken_frames),
-        CONSOLE_TEST(test_huge_command),
-        CONSOLE_TEST(test_command_waits),
-        CONSOLE_TEST(test_answer_at_once),
-        CONSOLE_TEST(test_client_leaves),
-        CONSOLE_TEST(test_status),
-        CONSOLE_TEST(test_events),
-        CONSOLE_TEST(test_slow_reader),
-        CONSOLE_TEST(test_pipeline),
-        CONSOLE_TEST(test_too_many_clients),
+        CONSOLE_TEST(test_ping),           CONSOLE_TEST(test_what_libraries_send_first),
+        CONSOLE_TEST(test_wrong_commands), CONSOLE_TEST(test_broken_frames),
+        CONSOLE_TEST(test_huge_command),   CONSOLE_TEST(test_command_waits),
+        CONSOLE_TEST(test_answer_at_once), CONSOLE_TEST(test_links),
+        CONSOLE_TEST(test_client_leaves),  CONSOLE_TEST(test_status),
+        CONSOLE_TEST(test_events),         CONSOLE_TEST(test_slow_reader),
+        CONSOLE_TEST(test_pipeline),       CONSOLE_TEST(test_too_many_clients),
         CONSOLE_TEST(test_ends),
     };
 

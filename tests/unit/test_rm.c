@@ -387,6 +387,49 @@ static void test_acks_refusals(void **state)
     assert_int_equal(f->rm.saved.wanted.acks, ACKS_ALL);
 }
 
+/* Both ends of a link are told, and each keeps the time itself. */
+static void test_cut(void **state)
+{
+    struct story *f = *state;
+
+    serve_whole(f);
+    forget(f);
+    commands_link(f, 6000, COMMAND_CUT, S3, S1, 5, 3);
+    story(f, "send s3: silence peer=s1 seconds=5\n"
+             "send s1: silence peer=s3 seconds=5\n"
+             "the link of s3 and s1 is cut for 5 s\n"
+             "answer 3 done: the link of s3 and s1 is cut for 5 s\n");
+    assert_string_equal(rm_event(&f->rm, f->rm.event_sequence)->text,
+                        "the link of s3 and s1 is cut for 5 s");
+    commands_link(f, 6001, COMMAND_HEAL, S3, S1, 0, 4);
+    story(f, "send s3: silence peer=s1 seconds=0\n"
+             "send s1: silence peer=s3 seconds=0\n"
+             "the link of s3 and s1 is healed\n"
+             "answer 4 done: the link of s3 and s1 is healed\n");
+}
+
+/* One end that cannot be told would see the other close the link. */
+static void test_cut_refusals(void **state)
+{
+    struct story *f = *state;
+
+    serve_whole(f);
+    forget(f);
+    commands_link(f, 6000, COMMAND_CUT, S1, S1, 5, 1);
+    commands_link(f, 6000, COMMAND_CUT, S1, S4, 5, 2);
+    commands_link(f, 6000, COMMAND_HEAL, NODE_RM, S1, 0, 3);
+    commands_link(f, 6000, COMMAND_CUT, S1, S2, 0, 4);
+    commands_link(f, 6000, COMMAND_CUT, S1, S2, 61, 5);
+    unlinks(f, 6000, S2);
+    commands_link(f, 6000, COMMAND_CUT, S1, S2, 60, 6);
+    story(f, "answer 1 refused: a link has two servers\n"
+             "answer 2 refused: a link has two servers\n"
+             "answer 3 refused: a link has two servers\n"
+             "answer 4 refused: a link is cut for 1 to 60 s\n"
+             "answer 5 refused: a link is cut for 1 to 60 s\n"
+             "answer 6 refused: s2 is not linked to the rm\n");
+}
+
 static void test_recover(void **state)
 {
     struct story *f = *state;
@@ -535,6 +578,8 @@ int main(void)
         STORY(test_style),
         STORY(test_acks),
         STORY(test_acks_refusals),
+        STORY(test_cut),
+        STORY(test_cut_refusals),
         STORY(test_recover),
         STORY(test_superseded),
         STORY(test_too_many_commands),
