@@ -6,6 +6,7 @@ may be left out of a view, are so few that every acknowledged write stays with s
 
 import contextlib
 import dataclasses
+import math
 import os
 import random
 import shutil
@@ -56,8 +57,10 @@ class Faults:
 
     def possible(self, kind):
         w = self.world
-        if kind in ("cut", "loss", "machine", "crash"):
+        if kind in ("loss", "machine", "crash"):
             return w.namespaces
+        if kind == "cut":
+            return len(w.ends) > 1
         if kind == "disk":
             return w.full_disk is not None
         if kind in ("wipe", "everything"):
@@ -162,24 +165,25 @@ class Faults:
                      for_s)
 
     def draw_cut(self, r, at_s):
-        a, b = r.sample(list(self.world.machines), 2)
-        how = r.choice(["both ways", "one way", "from all", "from all"])
+        a, b = r.sample(self.world.ends, 2)
+        how = r.choice(["both ways", "one way" if self.world.namespaces else "both ways",
+                        "from all", "from all"])
         for_s = self.span(r)
         primary = how == "from all" and self.world.storage == "disk" and r.random() < 0.5
         pairs = []
 
         def cut():
-            one = self.world.machine_of(self.named(PRIMARY)).name if primary else a
-            others = [name for name in self.world.machines if name != one]
+            one = self.world.end_of(self.named(PRIMARY)) if primary else a
+            others = [name for name in self.world.ends if name != one]
             for other in others if how == "from all" else [b]:
                 pairs.extend([(one, other)] if how == "one way" else [(one, other), (other, one)])
-            self.world.cut(pairs)
+            self.cut(pairs, for_s)
         what = {"both ways": f"{a} and {b}", "one way": f"{a} from hearing {b}",
                 "from all": f"{PRIMARY if primary else a} from all"}[how]
         victims = frozenset(s for s in self.world.servers
-                            if self.world.machine_of(s).name in (a, b))
+                            if self.world.end_of(s) in (a, b))
         return Fault("cut", at_s, f"cut {what} for {for_s:.2f} s", cut,
-                     lambda: self.world.cut(pairs, False), for_s, victims)
+                     lambda: self.uncut(pairs), for_s, victims)
 
     def draw_loss(self, r, at_s):
         name, for_s = r.choice(list(self.world.machines)), r.uniform(*LONG_S)
@@ -250,6 +254,21 @@ class Faults:
         time.sleep(for_s)
         self.launch(machine)
 
+    def cut(self, pairs, for_s):
+        """Links between servers end to be cut by themselves, should nobody be there to heal them."""
+        if self.world.namespaces:
+            self.world.cut(pairs)
+            return
+        for a, b in sorted({tuple(sorted(pair)) for pair in pairs}):
+            self.verb("CUT", a, b, math.ceil(for_s))
+
+    def uncut(self, pairs):
+        if self.world.namespaces:
+            self.world.cut(pairs, False)
+            return
+        for a, b in sorted({tuple(sorted(pair)) for pair in pairs}):
+            self.verb("HEAL", a, b)
+
     def beside(self, function, *arguments):
         thread = threading.Thread(target=function, args=arguments, daemon=True)
         self.verbs.append(thread)
@@ -260,12 +279,13 @@ class Faults:
 
     def command(self, *words):
         """A command to the rm. During faults it may well be refused."""
+        said = " ".join(str(word) for word in words).lower()
         try:
             with self.world.console(timeout_s=VERB_S) as console:
-                self.say(f"  {' '.join(words).lower()}: {console(*words)}")
+                self.say(f"  {said}: {console(*words)}")
             return True
         except (OSError, resp.Closed, resp.ReplyError) as reason:
-            self.say(f"  {' '.join(words).lower()}: refused: {reason}")
+            self.say(f"  {said}: refused: {reason}")
             return False
 
     def wipe(self, name):

@@ -138,6 +138,7 @@ class World(Cluster):
         self.hosts = {f"s{i}": f"h{i}" for i in range(1, servers + 1)}
         self.full_disk = full_disk if namespaces and storage == "disk" else None
         self.machines = self.make_machines()
+        self.ends = list(self.machines) if namespaces else self.servers  # of links to be cut
         self.console_host = self.machine_of("rm").address
         self.deaf = set()  # pairs of machines, of which the first does not hear the second
         self.own_pids = set()  # of programs that somebody waits for
@@ -156,6 +157,10 @@ class World(Cluster):
         if not self.namespaces:
             return self.machines["h"]
         return self.machines[DESK if name in ("rm", "gfd") else f"h{name.lstrip('slfd')}"]
+
+    def end_of(self, name):
+        """The end of its links, as they can be cut."""
+        return self.machine_of(name).name if self.namespaces else name
 
     def directory(self, server):
         return self.machine_of(server).run_dir / server
