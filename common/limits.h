@@ -24,6 +24,10 @@
 #define SLICE_WINDOW         8u           /* pieces under way to one receiver */
 #define LINK_QUEUE_BYTES_MAX (2ull * REQUEST_BYTES_MAX) /* unsent on a link: then it is cut */
 
+/* Views. */
+#define VIEW_NUMBER_MAX       (1ull << 62)
+#define VIEW_NUMBER_HEARD_MAX (1ull << 61) /* a server that names a higher one is not believed */
+
 _Static_assert(MESSAGE_BYTES_MAX > REQUEST_BYTES_MAX, "an entry fits in a message");
 _Static_assert(EFFECT_COUNT_MAX >= 8 * SERVER_COUNT_MAX, "a call may send to every server");
 

@@ -7,6 +7,7 @@
 
 #include "common/config.h"
 #include "common/effects.h"
+#include "common/limits.h"
 #include "common/messages.h"
 
 #define SAVED_VERSION        1u
@@ -14,9 +15,6 @@
 #define SAVED_VIEW_BYTES_MAX (8u + 1u + 1u + 1u + 1u + 4u + 4u + SERVER_COUNT_MAX * 8u)
 #define SAVED_BYTES_MAX \
     (64u + SERVER_COUNT_MAX * (1u + NAME_SIZE) + SAVED_VIEWS_MAX * SAVED_VIEW_BYTES_MAX)
-
-#define VIEW_NUMBER_MAX       (1ull << 62)
-#define VIEW_NUMBER_HEARD_MAX (1ull << 61) /* a server that names a higher one is not believed */
 
 /* How views are to be made. */
 struct view_policy {

@@ -137,8 +137,9 @@ static void receive_from_server(struct replica *r, struct instant now,
         return;
     switch (message->type) {
     case MESSAGE_VIEW:
-        /* A view is the rm's wherever it comes from; the primary passes it on to save time. */
-        if (message->view.primary == message->from)
+        /* A view is the rm's wherever it comes from; the primary passes it on to save time. With a
+         * number that no rm would believe, its own would be refused for ever. */
+        if (message->view.primary == message->from && message->view.number <= VIEW_NUMBER_HEARD_MAX)
             views_enter(r, now, &message->view, out);
         break;
     case MESSAGE_POSITION: feed_position(r, now, message, out); break;

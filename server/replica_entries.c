@@ -101,6 +101,7 @@ void entries_begin_behind(struct replica *r, uint64_t index, uint64_t view, stru
     r->run_count = 1;
     r->first_index = index + 1;
     r->last_index = r->saved_index = r->persist_asked = index;
+    r->verified_index = index;
     r->commit_index = r->executed_index = 0;
     r->whole = index == 0; /* the state before the first entry is none */
     r->intact = false;

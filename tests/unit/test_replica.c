@@ -401,6 +401,39 @@ static void test_chain(void **state)
     assert_true(said(f, "send s3: ack view=1"));
 }
 
+/* Who begins anew has of the primary's journal what comes behind that, and no more of what it had
+ * before: nothing beyond its end is committed. Found by fuzz_server. */
+static void test_begins_anew_uncommitted(void **state)
+{
+    struct fixture *f = *state;
+    struct message m = { .type = MESSAGE_APPEND,
+                         .append = { .view = 1, .commit_index = 3, .reset = 1 } };
+
+    link_up(f, s2, 22);
+    hear(f, NODE_RM, view(1, s2, 2, 6)); /* s1 is a joiner */
+    hear(f, s2, append(f, 1, 0, 1, 3, 1, 0));
+    assert_int_equal(f->replica.verified_index, 3);
+    hear(f, s2, m);
+    assert_int_equal(f->replica.last_index, 0);
+    assert_int_equal(f->replica.commit_index, 0);
+    hear(f, s2, append(f, 1, 0, 1, 2, 1, 3));
+    assert_int_equal(f->replica.commit_index, 2);
+}
+
+/* A view of a number that no rm would go beyond is not taken from another server: those of the rm
+ * would be refused ever after. */
+static void test_unbelievable_view(void **state)
+{
+    struct fixture *f = *state;
+
+    link_up(f, NODE_RM, 1);
+    link_up(f, s2, 22);
+    hear(f, s2, view(VIEW_NUMBER_HEARD_MAX + 1, s2, 3, 7));
+    assert_int_equal(f->replica.promised, 0);
+    hear(f, s2, view(1, s2, 3, 7));
+    assert_int_equal(f->replica.view.number, 1);
+}
+
 /* One in a chain that is told to begin anew sends the next one nothing of what it had: that has to
  * ask. Found by fuzz_server. */
 static void test_chain_begins_anew(void **state)
@@ -721,6 +754,8 @@ int main(void)
         STORY(test_forwarding_after_sync),
         STORY(test_chain),
         STORY(test_chain_begins_anew),
+        STORY(test_unbelievable_view),
+        STORY(test_begins_anew_uncommitted),
         STORY(test_told_to_begin_anew),
         STORY(test_entries_without_order),
         STORY(test_impossible_append),
