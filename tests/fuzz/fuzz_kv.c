@@ -62,7 +62,8 @@ static void checkpoint_begin(struct pair *p)
 {
     bool full;
 
-    if (p->checkpoint.open || p->checkpoints++ >= CHECKPOINTS_MAX)
+    /* Of the state before the first entry there is none. */
+    if (p->checkpoint.open || machine_index(p->machine) == 0 || p->checkpoints++ >= CHECKPOINTS_MAX)
         return;
     machine_checkpoint_begin(p->machine, machine_index(p->backup), &full);
     machine_restore_begin(p->backup, full);
