@@ -23,6 +23,7 @@
 #define DISK_STALL_MS     2000u /* a disk that saves nothing for so long: asks to be left out */
 #define STATE_INTERVAL_MS 250u  /* between two states to the rm */
 #define REPEAT_MS         200u  /* before caught_up, an accusation or a position is repeated */
+#define POSITION_AGAIN_MS 5u    /* before a position that is asked for is sent again */
 #define FEED_AGAIN_MS     5000u /* before what is under way is sent again to who asks again */
 #define DONOR_REPEAT_MS   500u  /* before donor_wanted is repeated */
 

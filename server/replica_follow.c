@@ -108,6 +108,15 @@ static bool may_begin_anew(const struct replica *r, const struct message_append 
             (view == append->prev_view && r->last_index < append->prev_index));
 }
 
+/* A member without a state acknowledges nothing, so the window of who feeds it fills up: there are
+ * entries, and only word of them comes. The state may then be of an entry that is never sent. */
+static bool is_held_back(const struct replica *r, const struct message_append *append)
+{
+    return r->role == ROLE_BACKUP && !r->whole && append->entries.size == 0 &&
+           append->prev_index == r->last_index && append->commit_index > r->last_index &&
+           r->saved_index == r->last_index;
+}
+
 /* Whether the entry that others come behind can be one of this view's primary. */
 static bool is_possible(const struct replica *r, const struct message_append *append)
 {
@@ -139,7 +148,7 @@ void follow_append(struct replica *r, struct instant now, const struct message *
         entries_begin_behind(r, append->prev_index, append->prev_view, out);
     if (append->prev_index > r->last_index || append->prev_index + 1 < r->first_index ||
         replica_view_at(r, append->prev_index) != append->prev_view) {
-        if (instant_since_ms(now, r->position_sent) >= 5)
+        if (instant_since_ms(now, r->position_sent) >= POSITION_AGAIN_MS)
             follow_send_position(r, now, message->from, out);
         return;
     }
@@ -161,7 +170,8 @@ void follow_append(struct replica *r, struct instant now, const struct message *
         feed_begin_chain(r);
     /* Fed in hope: our position may have come before the feeder was in the view, and only it tells
      * that our state is missing. */
-    if (verified == 0 && !r->whole)
+    if ((verified == 0 && !r->whole) ||
+        (is_held_back(r, append) && instant_since_ms(now, r->position_sent) >= POSITION_AGAIN_MS))
         follow_send_position(r, now, message->from, out);
 }
 

@@ -374,6 +374,81 @@ static void test_backup_without_state(void **state)
     assert_true(said(f, "send s2: ack view=4 incarnation=11 index=14"));
 }
 
+/* Such a member acknowledges nothing, so its feeder sends it no more than a window of entries.
+ * Where its state is of a later one, it waited for that one for ever: seed 725333. Word that there
+ * is more, without any, makes it say how far it is, once it has saved that. */
+static void test_held_back_without_state(void **state)
+{
+    struct fixture *f = *state;
+    struct message m, word;
+
+    link_up(f, s2, 22);
+    hear(f, NODE_RM, view(3, s2, 2, 3));
+    m = append(f, 3, 2, 11, 12, 3, 10);
+    m.append.reset = 1;
+    hear(f, s2, m);
+    f->now = instant_add_ms(f->now, POSITION_AGAIN_MS);
+    word = append(f, 3, 3, 13, 12, 3, 12);
+    hear(f, s2, word);
+    assert_false(said(f, "position")); /* there may be no more */
+    word = append(f, 3, 3, 13, 12, 3, 60);
+    f->replica.saved_index = 11;
+    hear(f, s2, word);
+    assert_false(said(f, "position"));
+    f->replica.saved_index = 12;
+    hear(f, s2, word);
+    assert_true(said(f, "send s2: position view=3 incarnation=11 first_index=11 last_index=12"));
+    hear(f, s2, word);
+    assert_false(said(f, "position")); /* not at once again */
+
+    replica_restored(&f->replica, 50);
+    f->now = instant_add_ms(f->now, POSITION_AGAIN_MS);
+    hear(f, s2, append(f, 3, 3, 13, 49, 3, 60));
+    tick(f, 1);
+    assert_true(said(f, "send s2: ack view=3 incarnation=11 index=0"));
+    hear(f, s2, append(f, 3, 3, 50, 49, 3, 61));
+    assert_true(said(f, "last_index=49 executed_index=50 whole=1"));
+    f->now = instant_add_ms(f->now, POSITION_AGAIN_MS);
+    hear(f, s2, append(f, 3, 3, 50, 50, 3, 61));
+    tick(f, 1);
+    assert_true(said(f, "send s2: ack view=3 incarnation=11 index=50"));
+    hear(f, s2, append(f, 3, 3, 51, 50, 3, 61));
+    assert_false(said(f, "position")); /* its acknowledgements tell */
+}
+
+/* The other side: what such a member says makes room for the next entries. */
+static void test_feeds_on_by_position(void **state)
+{
+    struct fixture *f = *state;
+    struct replica_peer *p = &f->replica.peers[1];
+    const struct journal_run run = { 0, 0 };
+    struct journal_run later = { 0, 1 };
+    struct message m;
+
+    link_up(f, NODE_RM, 1);
+    hear(f, NODE_RM, view(1, s1, 1, 1));
+    tick(f, 0);
+    replica_executed(&f->replica, 1);
+    replica_dropped(&f->replica, 2);
+    link_up(f, s2, 22);
+    hear(f, NODE_RM, view(2, s1, 1, 3));
+    tick(f, 0);
+    hear(f, s2, position(2, 22, 1, 0, &run, 1));
+    assert_true(p->reset);
+    for (uint32_t i = 0; i <= FEED_WINDOW; i++) {
+        replica_append(&f->replica);
+        tick(f, 1);
+        hear(f, s2, ack(2, 22, 0, f->now.ns));
+    }
+    assert_int_equal(p->window_count, FEED_WINDOW);
+    assert_false(replica_feeds(&f->replica, s2));
+    later = (struct journal_run){ p->next_index - 2, 2 };
+    m = position(2, 22, p->next_index - 1, p->next_index - 1, &later, 1);
+    m.position.whole = 0;
+    hear(f, s2, m);
+    assert_true(replica_feeds(&f->replica, s2));
+}
+
 /* A joiner logs what arrives while its checkpoint is missing, and is no source of truth. */
 static void test_joining(void **state)
 {
@@ -434,6 +509,8 @@ int main(void)
         STORY(test_begins_anew_unless_needed),
         STORY(test_member_without_state),
         STORY(test_backup_without_state),
+        STORY(test_held_back_without_state),
+        STORY(test_feeds_on_by_position),
         STORY(test_joining),
         STORY(test_where_journals_part),
     };
