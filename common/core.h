@@ -8,6 +8,17 @@
 
 #include "common/effects.h"
 #include "common/instant.h"
+#include "common/limits.h"
+
+/* How much later than its deadline a turn may come before that counts as a pause of our own, which
+ * is not held against anybody: LATENESS_MS_MAX, but no more than half of what is left of our
+ * patience after the interval at which the others are heard. They have the other half to answer. */
+static inline uint32_t lateness_ms_max(uint32_t patience_ms, uint32_t interval_ms)
+{
+    uint32_t spare_ms = patience_ms > interval_ms ? patience_ms - interval_ms : 0;
+
+    return spare_ms / 2 < LATENESS_MS_MAX ? spare_ms / 2 : LATENESS_MS_MAX;
+}
 
 struct core {
     void *self;

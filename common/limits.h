@@ -32,7 +32,7 @@ _Static_assert(MESSAGE_BYTES_MAX > REQUEST_BYTES_MAX, "an entry fits in a messag
 _Static_assert(EFFECT_COUNT_MAX >= 8 * SERVER_COUNT_MAX, "a call may send to every server");
 
 /* Time. */
-#define LATENESS_MS_MAX 50u /* a turn later than this was our own pause, and is forgiven */
+#define LATENESS_MS_MAX 50u /* later than this is a pause of our own: lateness_ms_max() */
 #define REDIAL_MS_MIN   5u  /* first wait before a lost link is dialled again; doubles */
 #define REDIAL_MS_MAX   500u
 #define CUT_SECONDS_MAX 60u /* of a link that an operator cuts: a mistake ends by itself */

@@ -482,7 +482,8 @@ static void forgive_lateness(struct membership *m, struct instant now, struct ef
 {
     uint64_t late_ms = instant_since_ms(now, membership_deadline(m));
 
-    if (late_ms <= LATENESS_MS_MAX || !m->announced)
+    if (!m->announced || late_ms <= lateness_ms_max(m->options.host_suspect_after_ms,
+                                                    m->options.heartbeat_interval_ms))
         return;
     effects_note_at(out, NOTE_WARN, "woke up %" PRIu64 " ms late: nobody is blamed for it",
                     late_ms);

@@ -570,7 +570,7 @@ static void forgive_lateness(struct detector *d, struct instant now, struct effe
 {
     uint64_t late_ms = instant_since_ms(now, detector_deadline(d));
 
-    if (late_ms <= LATENESS_MS_MAX)
+    if (late_ms <= lateness_ms_max(d->options.suspect_after_ms, d->options.heartbeat_interval_ms))
         return;
     effects_note_at(out, NOTE_WARN, "woke up %" PRIu64 " ms late: nobody is blamed for it",
                     late_ms);

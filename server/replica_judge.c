@@ -77,9 +77,10 @@ void judge_tick(struct replica *r, struct instant now, struct effects *out)
 void judge_forgive_pause(struct replica *r, struct instant now)
 {
     uint64_t asleep_ms = instant_since_ms(now, r->ticked);
+    uint32_t beat_ms = feed_beat_ms(r);
 
     r->ticked = now;
-    if (asleep_ms < feed_beat_ms(r) + LATENESS_MS_MAX)
+    if (asleep_ms < beat_ms + lateness_ms_max(r->options.silence_ms, beat_ms))
         return;
     for (uint32_t i = 0; i < SERVER_COUNT_MAX; i++)
         r->peers[i].heard = r->peers[i].link_since = now;

@@ -234,8 +234,7 @@ MUTANTS = [
            "        members_drop(&m->claimed, delete->server);\n",
            ""),
     mutant("own-sleep-is-silence", "a detector that wakes up late accuses nobody", DETECTOR,
-           "    if (late_ms <= LATENESS_MS_MAX)\n        return;\n",
-           "    if (late_ms <= UINT64_MAX)\n        return;\n"),
+           "late_ms <= lateness_ms_max(", "late_ms <= UINT64_MAX || late_ms <= lateness_ms_max("),
     mutant("drop-unsaved", "what the disk has not got yet stays in memory", CHECKPOINTS,
            "    if (s->options.persistent && r->saved_index < limit)\n"
            "        limit = r->saved_index;\n",

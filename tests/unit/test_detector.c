@@ -294,6 +294,22 @@ static void test_own_pause_is_forgiven(void **state)
     story_is(&f->story, "");
 }
 
+/* Nor is a short one of someone who has little patience. */
+static void test_own_short_pause_is_forgiven(void **state)
+{
+    struct fixture *f = *state;
+
+    f->detector.options.suspect_after_ms = 60;
+    begin_with_s1(f);
+    answer_until(f, S1, 100);
+    story_until(&f->story, 119);
+    story_pause_until(&f->story, 160);
+    story_tick(&f->story);
+    story_is(&f->story, "woke up 40 ms late: nobody is blamed for it\n");
+    answer_until(f, S1, 500);
+    story_is(&f->story, "");
+}
+
 /* A pause forgives no more than it lasted: a server that died in it is found soon after. */
 static void test_pause_hides_no_hang(void **state)
 {
@@ -846,6 +862,7 @@ int main(void)
         STORY(test_cannot_be_killed),
         STORY(test_cannot_be_killed_is_uncertain),
         STORY(test_own_pause_is_forgiven),
+        STORY(test_own_short_pause_is_forgiven),
         STORY(test_pause_hides_no_hang),
         STORY(test_late_turn_accuses_nobody),
         STORY(test_exit_before_answer),

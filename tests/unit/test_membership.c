@@ -394,6 +394,22 @@ static void test_own_pause_is_forgiven(void **state)
     story_is(&f->story, "");
 }
 
+/* Nor one that was paused for as long as it has patience, and that is not long. */
+static void test_own_short_pause_is_forgiven(void **state)
+{
+    struct fixture *f = *state;
+
+    f->membership.options.host_suspect_after_ms = 60;
+    begin_with_h1(f);
+    answer_until(f, LFD1, 100);
+    story_until(&f->story, 119);
+    story_pause_until(&f->story, 160);
+    story_tick(&f->story);
+    story_is(&f->story, "woke up 40 ms late: nobody is blamed for it\n");
+    answer_until(f, LFD1, 500);
+    story_is(&f->story, "");
+}
+
 /* Its pause does not use up the grace of an lfd either. */
 static void test_pause_in_grace(void **state)
 {
@@ -601,6 +617,7 @@ int main(void)
         STORY(test_host_answers_again),
         STORY(test_old_answers),
         STORY(test_own_pause_is_forgiven),
+        STORY(test_own_short_pause_is_forgiven),
         STORY(test_pause_in_grace),
         STORY(test_orders),
         STORY(test_start_failed),

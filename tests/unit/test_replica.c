@@ -345,6 +345,19 @@ static void test_own_pause_is_forgiven(void **state)
     assert_true(said(f, "accuse"));
 }
 
+/* However little patience it has. */
+static void test_own_short_pause_is_forgiven(void **state)
+{
+    struct fixture *f = *state;
+
+    f->replica.options.lease_ms = 20;
+    f->replica.options.silence_ms = 40;
+    lead(f, 3);
+    tick(f, 4);
+    tick(f, 45);
+    assert_false(said(f, "accuse"));
+}
+
 /* A state that differs is found at a mark, and its server is told to begin anew. */
 static void test_diverged(void **state)
 {
@@ -748,6 +761,7 @@ int main(void)
         STORY(test_accuse),
         STORY(test_long_message),
         STORY(test_own_pause_is_forgiven),
+        STORY(test_own_short_pause_is_forgiven),
         STORY(test_diverged),
         STORY(test_long_message_in_chain),
         STORY(test_alive),
