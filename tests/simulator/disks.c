@@ -154,9 +154,11 @@ void disk_end_checkpoint(struct disk *d)
 void disk_process_ended(struct process *p, bool in_order)
 {
     struct disk *d = p->disk;
+    uint64_t group_end;
 
     if (!d)
         return;
+    group_end = d->busy ? d->group_end : d->written;
     if (in_order && d->full_until_ns <= p->sim->now_ns) {
         if (disk_resets(d, d->written))
             disk_forget_checkpoints(d);
@@ -167,7 +169,7 @@ void disk_process_ended(struct process *p, bool in_order)
         d->life.clean = true;
     } else {
         d->torn |= d->busy && sim_chance(p->sim, 2) == 0;
-        cut_off(d, d->written + sim_chance(p->sim, d->count - d->written + 1));
+        cut_off(d, d->written + sim_chance(p->sim, group_end - d->written + 1));
     }
     d->busy = d->full = d->piece = d->complete = false;
     d->fails_write = d->fails_sync = false;

@@ -52,7 +52,8 @@ struct disk {
     struct life life;
 
     /* The journal's thread. */
-    bool busy;             /* with a group, which ends at group_end */
+    bool busy;             /* with a group: of what waits behind it nothing is written yet */
+    uint64_t group_end;    /* of that group, counted as above */
     bool full;             /* as its server was told */
     bool piece, complete;  /* of what waits: it has entries, and makes the journal complete */
     bool complete_wanted;  /* as its server said last */

@@ -19,7 +19,6 @@ struct disk_job {
     enum disk_deed deed;
     bool piece, complete, done;
     uint64_t epoch, index, generation;
-    uint64_t end; /* group: what it ends with */
 };
 
 static void finished(void *subject, uint64_t argument);
@@ -102,7 +101,6 @@ static void group_begin(struct process *p)
 {
     struct disk *d = p->disk;
     struct disk_job job = { .deed = DISK_GROUP,
-                            .end = d->count,
                             .piece = d->piece,
                             .complete = d->complete,
                             .epoch = d->epoch,
@@ -116,6 +114,7 @@ static void group_begin(struct process *p)
         disk_forget_checkpoints(d);
     }
     d->busy = true;
+    d->group_end = d->count;
     d->piece = d->complete = false;
     job_begin(p, job, p->sim->now_ns, operation_us(p, disk_syncs_always(p)));
 }
@@ -160,9 +159,9 @@ static void group_done(struct process *p, const struct disk_job *job)
         return;
     }
     tell_room(p, false);
-    disk_set_written(d, job->end);
+    disk_set_written(d, d->group_end);
     if (disk_syncs_always(p))
-        set_synced(d, job->end);
+        set_synced(d, d->group_end);
     else if (p->sim->options.fsync == FSYNC_INTERVAL && d->sync_due_ns == 0) {
         d->sync_due_ns = p->sim->now_ns + p->sim->options.fsync_interval_ms * MILLISECOND_NS;
         job_begin(p, (struct disk_job){ .deed = DISK_SYNC }, d->sync_due_ns, operation_us(p, true));
