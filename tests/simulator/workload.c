@@ -492,25 +492,11 @@ void workload_unknown(struct client *c)
         past_keep(c);
 }
 
-/* A session's request went to several servers, and the first answer is that of one to which it was
- * a repeat: executed, with a reply too large to be remembered. */
-static bool reply_lost(const struct client *c, struct bytes reply)
-{
-    static const char begin[] = "-REPLYLOST ";
-
-    return c->ask == ASK_WRITE && c->sequence > 0 && reply.size > sizeof begin - 1 &&
-           memcmp(reply.data, begin, sizeof begin - 1) == 0;
-}
-
 bool workload_answered(struct client *c, uint32_t server, struct bytes reply)
 {
     struct error error;
     size_t used;
 
-    if (reply_lost(c, reply)) {
-        workload_unknown(c);
-        return false;
-    }
     if (resp_measure_reply(reply, &used, &error) != RESP_READY || used != reply.size ||
         !reply_told(c, reply)) {
         unexpected(c, reply);
