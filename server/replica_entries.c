@@ -177,6 +177,9 @@ bool replica_recover_entry(struct replica *r, uint64_t index, uint64_t view, uin
 bool replica_recovered(struct replica *r, bool intact)
 {
     r->intact = intact && r->whole && r->last_index > 0;
+    /* Rule 2: whoever wrote an entry of a view had promised that view. A primary of an older one,
+     * which may not know yet that it is over, would take what was committed since from here. */
+    r->promised = replica_journal_view(r);
     return r->whole;
 }
 

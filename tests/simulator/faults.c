@@ -272,7 +272,8 @@ static bool server_is_in(const struct process *p, enum occasion occasion)
     if (p->state != PROCESS_RUNNING)
         return occasion == OCCASION_RECOVERY;
     switch (occasion) {
-    case OCCASION_VIEW_CHANGE: return p->status.promised > p->status.view;
+    case OCCASION_VIEW_CHANGE: /* fenced; not, what the disk says was promised */
+        return p->status.promised > p->status.view && p->status.promised > p->status.journal_view;
     case OCCASION_CHECKPOINT: return transfer_out_busy(&s->transfer_out) || s->transfer_in.open;
     case OCCASION_DONATION:
         return s->transfer_in.open ||

@@ -205,6 +205,19 @@ static void copy_journal(const struct model *from, struct model *to, uint64_t le
         to->journal[to->length++] = from->journal[k];
 }
 
+/* A primary passes its view on, also when it does not know yet that it is over. */
+static void pass_on(struct world *w, uint32_t p, uint32_t i)
+{
+    const struct message_view *view = &w->server[p].view;
+    const struct model *s = &w->server[i];
+
+    if (p == i || !leads(&w->server[p], p) || !s->up || view->number < s->promised ||
+        view->number <= s->view.number || below(w, 2))
+        return;
+    enter(w, i, view);
+    say_state(w, i);
+}
+
 static void replicate(struct world *w, uint32_t p, uint32_t i)
 {
     struct model *primary = &w->server[p], *s = &w->server[i];
@@ -281,12 +294,13 @@ static void start(struct world *w, uint32_t i)
     s->up = true;
     s->incarnation = ++w->next_life;
     s->view = (struct message_view){ 0 };
-    s->promised = 0;
     if (!w->persistent)
         s->length = 0;
+    s->promised = s->length ? s->journal[s->length - 1].view : 0;
     gfd_adds(w->f, w->ms, NODE_SERVER(i), s->incarnation);
     carry_out(w);
-    connect(w, i);
+    if (below(w, 2)) /* else it meets the others before the rm */
+        connect(w, i);
 }
 
 /* One server alone may hold what was acknowledged by one. */
@@ -418,6 +432,7 @@ static void live(struct world *w)
     if (leads(&w->server[i], i) && w->server[i].length + w->count < JOURNAL_MAX - 50 &&
         below(w, 4) == 0)
         append(w, &w->server[i]);
+    pass_on(w, i, j);
     replicate(w, i, j);
     replicate(w, j, i);
     commit(w, i);

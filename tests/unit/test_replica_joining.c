@@ -238,6 +238,25 @@ static struct message position_far(uint64_t view, uint64_t last, const struct jo
     return m;
 }
 
+/* Back from disk with entries of view 3, it meets the primary of view 2, which does not know yet
+ * that it is over: nothing of view 3 is cut for that one (seed 724106). */
+static void test_meets_an_earlier_primary(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t last;
+
+    replica_recover_state(&f->replica, 50, 2);
+    assert_true(replica_recover_entry(&f->replica, 51, 3, &last));
+    assert_true(replica_recovered(&f->replica, true));
+    link_up(f, s2, 22);
+    hear(f, s2, view(2, s2, 2, 7));
+    hear(f, s2, append(f, 2, 2, 51, 52, 2, 50));
+    assert_int_equal(f->replica.last_index, 51);
+    assert_int_equal(replica_journal_view(&f->replica), 3);
+    hear(f, s2, view(3, s2, 2, 7));
+    assert_int_equal(f->replica.view.number, 3);
+}
+
 /* A member that ends before what is kept for it: while the view is not active, it may throw its
  * journal away only if it is not intact, or if all of it is known to be committed. Else the rm is
  * to leave it out. */
@@ -504,6 +523,7 @@ int main(void)
         STORY(test_joiner_by_checkpoint),
         STORY(test_joiner_with_a_later_state),
         STORY(test_acknowledged_before_a_reset),
+        STORY(test_meets_an_earlier_primary),
         STORY(test_member_far_behind),
         STORY(test_member_behind_uncommitted),
         STORY(test_begins_anew_unless_needed),

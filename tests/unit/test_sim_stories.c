@@ -341,6 +341,44 @@ static void test_store_old(void **state)
     over(sim);
 }
 
+static bool both_run(struct sim *sim)
+{
+    return sim_running(sim, NODE_SERVER(0)) && sim_running(sim, NODE_SERVER(1));
+}
+
+static void rm_hears_neither(struct sim *sim)
+{
+    sim_cut(sim, NODE_SERVER(0), NODE_RM);
+    sim_cut(sim, NODE_SERVER(1), NODE_RM);
+}
+
+/* A primary that nobody hears is over, and does not know it. The one that went on without it dies,
+ * and when it is back it meets the old one before the rm: nothing is taken from it (seed 724106).
+ */
+static void test_meets_an_earlier_primary(void **state)
+{
+    struct sim_options options = on_disk(17, FSYNC_ALWAYS);
+    struct sim *sim;
+    node_id old;
+
+    (void)state;
+    options.servers = options.hosts = 2;
+    sim = cluster(&options);
+    old = sim_primary(sim);
+    sim_isolate_host(sim, node_index(old));
+    sim_run(sim, 2000);
+    assert_true(sim_has_live_primary(sim));
+    assert_int_not_equal(sim_primary(sim), old);
+    sim_crash(sim, sim_primary(sim));
+    sim_run(sim, 5);
+    rm_hears_neither(sim);
+    assert_true(sim_run_until(sim, both_run, 1000));
+    sim_heal(sim);
+    rm_hears_neither(sim);
+    sim_run(sim, 1000);
+    over(sim);
+}
+
 /* Power goes everywhere at once. What was synced before it was acknowledged is there. */
 static void test_power_cut(void **state)
 {
@@ -772,6 +810,7 @@ int main(void)
         cmocka_unit_test(test_links_end_on_both_sides),
         cmocka_unit_test(test_store_lost),
         cmocka_unit_test(test_store_old),
+        cmocka_unit_test(test_meets_an_earlier_primary),
         cmocka_unit_test(test_power_cut),
         cmocka_unit_test(test_power_cut_unsynced),
         cmocka_unit_test(test_damage),
