@@ -17,6 +17,7 @@
 #define TRANSACTION_ODDS 6u
 #define REPEAT_ODDS      6u
 #define LARGE_ODDS       32u /* one register's value in so many is large */
+#define PEACE_BUSY_MS    10u /* for so long a value may keep a slow link busy in peace */
 #define NOISE_KEYS       20u
 #define WORDS_MAX        5u
 #define EXPIRY_LATE_NS   UINT64_C(200000000) /* clock rates, and a request's way to its entry */
@@ -96,6 +97,15 @@ static void write_choose(struct client *c, uint32_t key, enum linear_kind kind, 
     operation_pack(c, c->operation[0], command, NULL);
 }
 
+/* In peace no register's value keeps a slow link busy for long: who is fed over links that carry
+ * less than is written would never catch up, and nobody could help it. */
+static uint32_t size_borne(const struct client *c, uint32_t size)
+{
+    uint64_t borne = (uint64_t)c->sim->options.bytes_per_ms * PEACE_BUSY_MS;
+
+    return c->sim->faults_over && borne > 0 && size > borne ? (uint32_t)borne : size;
+}
+
 /* Most values are tiny; some fill a batch, and now and then one is more than that. */
 static uint32_t size_drawn(struct client *c)
 {
@@ -103,7 +113,7 @@ static uint32_t size_drawn(struct client *c)
 
     if (max == 0 || random_below(&c->random, LARGE_ODDS) > 0)
         return (uint32_t)random_below(&c->random, 40);
-    return 1 + (uint32_t)random_below(&c->random, max);
+    return size_borne(c, 1 + (uint32_t)random_below(&c->random, max));
 }
 
 static void expiring_choose(struct client *c, uint32_t key)
