@@ -459,10 +459,10 @@ void checks_turn(struct process *p)
 }
 
 /* Whether a member of a view died just now, so that the rm may not have heard of it: or longer ago,
- * if it stood still since. */
+ * if it stood still since, or has had no gfd. */
 static bool just_died(struct sim *sim, const struct message_view *view)
 {
-    const uint64_t heard_ns = sim_process(sim, NODE_RM)->turned_ns;
+    const uint64_t heard_ns = sim_process(sim, NODE_RM)->heard_ns;
 
     for (uint32_t i = 0; i < sim->options.servers; i++) {
         const struct process *p = sim_process(sim, NODE_SERVER(i));

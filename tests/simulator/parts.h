@@ -124,7 +124,7 @@ struct process {
     uint64_t paused_until_ns;
     uint32_t doom;          /* dies after carrying out so many more effects; 0: does not */
     uint64_t ended_ns;      /* its last life */
-    uint64_t turned_ns;     /* its last turn: what came since it has not heard */
+    uint64_t heard_ns;      /* rm: its last turn with its gfd: what came since it has not heard */
     bool harmed;            /* by a pause, in this life: whoever kills it for that does right */
     bool stopping;          /* it was asked to end */
     bool dies_again;        /* soon after its next start */

@@ -357,7 +357,8 @@ void process_turn(struct process *p)
     checks_turn(p);
     faults_watch(sim);
     check_rest(p, idle);
-    p->turned_ns = sim->now_ns;
+    if (p->node == NODE_RM && p->rm->roster.gfd_linked)
+        p->heard_ns = sim->now_ns;
     p->busy_until_ns = sim->now_ns + turn_us(p) * 1000u;
     if (p->inbox.first)
         turn_set(p, p->busy_until_ns);

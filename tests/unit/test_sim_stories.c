@@ -242,6 +242,37 @@ static void test_rm_stands_still(void **state)
     over(sim);
 }
 
+/* The report of the last one of a view is long on its way. When it comes, its sender is dead, and
+ * the rm, which has no gfd meanwhile, does not know: the view that it makes is lost. Seed 500202.
+ */
+static void test_report_of_the_dead(void **state)
+{
+    struct sim_options options = busy(9);
+    struct sim *sim;
+    node_id primary, other;
+    uint64_t view;
+
+    (void)state;
+    options.servers = options.hosts = 2;
+    sim = cluster(&options);
+    primary = sim_primary(sim);
+    other = NODE_SERVER(1 - node_index(primary));
+    view = sim_view(sim);
+    sim_cut_one_way(sim, other, NODE_RM);
+    sim_crash(sim, primary);
+    sim_run(sim, 10); /* it has fenced the other one */
+    sim_cut(sim, NODE_GFD, NODE_RM);
+    sim_half_open(sim, NODE_RM, NODE_GFD);
+    sim_crash(sim, other);
+    sim_run(sim, 1500);
+    assert_int_equal(sim_view(sim), view);
+    sim_heal(sim);
+    sim_run(sim, 5000);
+    assert_true(sim_view(sim) > view);
+    assert_true(sim_loss_waits(sim) > 0);
+    over(sim);
+}
+
 static bool has_first_view(struct sim *sim)
 {
     return sim_view(sim) > 0;
@@ -823,6 +854,7 @@ int main(void)
         cmocka_unit_test(test_all_lost),
         cmocka_unit_test(test_repeats_after_a_loss),
         cmocka_unit_test(test_rm_stands_still),
+        cmocka_unit_test(test_report_of_the_dead),
         cmocka_unit_test(test_dies_in_first_view),
         cmocka_unit_test(test_operator),
         cmocka_unit_test(test_slow_links),
