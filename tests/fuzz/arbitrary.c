@@ -43,12 +43,13 @@ static void arbitrary_text(struct arbitrary *a, char *text)
 
 static void arbitrary_members(struct arbitrary *a, struct members *members)
 {
-    uint8_t set = input_u8(&a->input);
+    uint32_t set = input_u8(&a->input);
 
-    /* A byte for the first servers; now and then the last one, too. */
-    for (uint32_t i = 0; i < SERVER_COUNT_MAX; i++)
-        if (i < 7 ? set >> i & 1u : i == SERVER_COUNT_MAX - 1 && set & 128u)
-            members_put(members, NODE_SERVER(i), arbitrary_number(a));
+    /* A byte for the first seven servers; now and then the last one, too. */
+    for (uint32_t i = 0; i < 8; i++)
+        if (set >> i & 1u)
+            members_put(members, NODE_SERVER(i < 7 ? i : SERVER_COUNT_MAX - 1),
+                        arbitrary_number(a));
 }
 
 static void arbitrary_lives(struct arbitrary *a, struct lives *lives)
