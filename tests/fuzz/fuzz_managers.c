@@ -343,7 +343,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                                MESSAGE_ADD,        MESSAGE_HEARTBEAT_OK,
                                                MESSAGE_REGISTERED, MESSAGE_ORDER };
     struct manager *m = memory_zeroed(1, sizeof *m);
-    uint8_t which;
+    uint32_t which;
 
     m->out = &effects;
     m->arbitrary = (struct arbitrary){ .input = bytes_of(data, size),

@@ -243,7 +243,7 @@ static void view(struct life *l, uint8_t how, uint8_t members)
         return;
     message.view.number = l->view += 1u + members / 16u % VIEW_STEP_MAX;
     for (uint32_t i = 0; i < SERVERS; i++)
-        if ((members >> i & 1u) || message.view.primary == NODE_SERVER(i))
+        if (((uint32_t)members >> i & 1u) || message.view.primary == NODE_SERVER(i))
             members_put(&message.view.members, NODE_SERVER(i), incarnation_of(i));
     message.view.acks = (uint8_t)(1u + (how >> 2 & 3u) % members_count(&message.view.members));
     says(l, NODE_RM, message);
@@ -403,7 +403,8 @@ static void rest(struct life *l)
 
 static void begin(struct life *l)
 {
-    uint8_t how = input_u8(&l->arbitrary.input), style;
+    uint32_t how = input_u8(&l->arbitrary.input);
+    uint8_t style;
     struct server_options options = { .self = NODE_SERVER(SELF),
                                       .incarnation = incarnation_of(SELF),
                                       .service = kv_service(),
