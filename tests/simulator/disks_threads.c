@@ -194,7 +194,6 @@ static void drop(struct process *p, uint64_t index)
     struct disk *d = p->disk;
     uint64_t end = d->first;
 
-    set_synced(d, d->written);
     while (end < d->guarded && d->items[end].index <= index)
         end++;
     if (sim_chance(p->sim, 2) == 0)
@@ -231,6 +230,9 @@ static void checkpoint_done(struct process *p, bool room)
 
     if (room && d->writing.head.index > 0) { /* that of entry 0 says nothing */
         chain_put(p);
+        /* With each, and before it can be called complete, what is superfluous is dropped from the
+         * journal, if anything is; and that syncs it first, whatever the policy. */
+        set_synced(d, d->written);
         if (oldest->count > 0)
             drop(p, oldest->images[oldest->count - 1].head.index);
     }

@@ -449,6 +449,23 @@ static void test_power_cut_unsynced(void **state)
     over(sim);
 }
 
+/* A join begins twice, the second time further in front, for its primary has entries that are not
+ * committed; and the power goes when it is over. The checkpoint that came is of use though entries
+ * are never synced: the journal was, when it was kept. All of it as the seed draws it. */
+static void test_power_cut_after_join(void **state)
+{
+    struct sim_options options;
+    struct sim *sim;
+
+    (void)state;
+    sim_options_drawn(&options, 760002);
+    sim = sim_new(&options);
+    sim_play(sim);
+    if (sim_failure(sim))
+        fail_msg("%s", sim_failure(sim));
+    sim_free(sim);
+}
+
 /* Damage in a journal, in both checkpoints or in what says what to believe: the server begins anew,
  * or has no voice until it has caught up. In the newest checkpoint: the older one does. */
 static void test_damage(void **state)
@@ -870,6 +887,7 @@ int main(void)
         cmocka_unit_test(test_meets_an_earlier_primary),
         cmocka_unit_test(test_power_cut),
         cmocka_unit_test(test_power_cut_unsynced),
+        cmocka_unit_test(test_power_cut_after_join),
         cmocka_unit_test(test_damage),
         cmocka_unit_test(test_disk_full),
         cmocka_unit_test(test_dies_before_it_begins_anew),

@@ -81,6 +81,47 @@ static void test_reset_forgets_checkpoints(void **state)
     assert_int_equal(disk_read(f->directory, &f->read).last, 13);
 }
 
+/* Counts what is synced of the journal. */
+static int counted_fdatasync(void *context, int fd)
+{
+    struct fixture *f = context;
+    char link[32], path[256];
+    ssize_t size;
+
+    (void)snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    size = readlink(link, path, sizeof path - 1);
+    assert_true(size > 0);
+    path[size] = '\0';
+    if (strstr(path, "/journal-"))
+        atomic_fetch_add(&f->syncs, 1);
+    return 0;
+}
+
+/* A join that begins twice, the second time further in front. With the journal cut behind the first
+ * reset by a loss of power, there would be a gap behind the checkpoint, and all of it would be
+ * thrown away. So the second one is safe before the journal is called complete, though entries are
+ * never synced: the checkpoint brings that about. */
+static void test_reset_is_safe_before_complete(void **state)
+{
+    struct fixture *f = *state;
+
+    f->options.fsync = FSYNC_NEVER;
+    f->gated.fdatasync = counted_fdatasync;
+    begin(f);
+    storage_reset(f->storage, 30, 4);
+    hand_over(f, 2, 31, 2);
+    flush_to(f, 32);
+    storage_reset(f->storage, 12, 4);
+    hand_over(f, 3, 13, 1);
+    flush_to(f, 13);
+    atomic_store(&f->syncs, 0);
+    keep_checkpoint(f, 12);
+    hand_over(f, 3, 14, 1);
+    storage_complete(f->storage);
+    flush_to(f, 14);
+    assert_int_equal(atomic_load(&f->syncs), 1);
+}
+
 static void test_checkpoint_is_abandoned(void **state)
 {
     struct fixture *f = *state;
@@ -118,6 +159,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_checkpoints),
         TEST(test_reset_forgets_checkpoints),
+        TEST(test_reset_is_safe_before_complete),
         TEST(test_checkpoint_is_abandoned),
         TEST(test_checkpoint_out_of_bounds),
     };
