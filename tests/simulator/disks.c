@@ -79,6 +79,19 @@ bool disk_holds(const struct process *p, uint64_t index, uint64_t view)
     return header.index == index && header.view == view;
 }
 
+uint64_t disk_view(const struct process *p)
+{
+    const struct disk *d = p->disk;
+    const struct chain *chain = &d->kept[0];
+    uint64_t end = disk_syncs_always(p) ? d->synced : d->written;
+    struct journal_record header;
+
+    if (end <= d->first || d->items[end - 1].reset)
+        return chain->count > 0 ? chain->images[chain->count - 1].head.index_view : 0;
+    memcpy(&header, buffer_head(&d->bytes) + d->items[end - 1].offset, sizeof header);
+    return header.view;
+}
+
 uint64_t disk_waiting_bytes(const struct process *p)
 {
     return p->disk->waiting;

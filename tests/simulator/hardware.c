@@ -198,13 +198,24 @@ static bool unharmed(struct sim *sim)
     return true;
 }
 
+/* A server that dies while the store is old may be the first one that the rm hears, and enough of
+ * an earlier view: its disk must tell of the present one. In memory nobody dies then. */
+static bool disks_know_view(struct sim *sim)
+{
+    for (uint32_t i = 0; i < sim->options.servers && sim->options.disk; i++)
+        if (disk_view(sim_process(sim, NODE_SERVER(i))) != sim_view(sim))
+            return false;
+    return true;
+}
+
 /* Only while everybody who runs knows the present view: else nobody could tell that there was one.
  */
 static void replace_store(struct sim *sim, bool lost)
 {
     struct process *rm = sim_process(sim, NODE_RM);
 
-    if (!sim_is_whole(sim) || !unharmed(sim) || (!lost && buffer_size(&rm->store_before) == 0))
+    if (!sim_is_whole(sim) || !unharmed(sim) ||
+        (!lost && (buffer_size(&rm->store_before) == 0 || !disks_know_view(sim))))
         return;
     sim_replace_store(sim, lost);
 }

@@ -365,6 +365,8 @@ bool disk_cut(const struct process *process); /* the end of its journal may be m
 bool disk_complete(const struct process *p);  /* lacks nothing that any life acknowledged */
 /* Whether its next life would find that entry, of that view. */
 bool disk_holds(const struct process *process, uint64_t index, uint64_t view);
+/* View of the last entry that its next life finds for certain, whatever ends this one; 0: none. */
+uint64_t disk_view(const struct process *process);
 /* Whether its next life can speak for that one. */
 bool disk_remembers(const struct process *process, uint64_t incarnation);
 bool disk_power_matters(const struct process *process); /* not all it acknowledged is synced */
