@@ -127,18 +127,28 @@ static bool is_lost(const struct view *v, const struct message_view *view, uint3
     return roster_certainly_dead(v->roster, server, view->members.incarnation[i]);
 }
 
-/* Says in words why nobody may lead yet. */
-static void explain_lack(const struct view *v, const struct election_lack *lack,
-                         char waits[VIEW_TEXT_SIZE])
+/* Of those whose reports a lack is about, who may still report. */
+static uint32_t hopeful_of(const struct view *v, const struct election_lack *lack)
 {
     const struct message_view *view = saved_view(v->saved, lack->view);
-    uint32_t absent = lack->missing | lack->outranks, hopeful = absent, count = lack->count;
-    char names[ROSTER_NAMES_SIZE], number[16];
+    uint32_t hopeful = lack->missing | lack->outranks;
 
     assert(view); /* a lack is always one of a stored view */
     for (uint32_t i = 0; i < SERVER_COUNT_MAX; i++)
         if (in_set(hopeful, i) && is_lost(v, view, i))
             hopeful &= ~(1u << i);
+    return hopeful;
+}
+
+/* Says in words why nobody may lead yet. */
+static void explain_lack(const struct view *v, const struct election_lack *lack,
+                         char waits[VIEW_TEXT_SIZE])
+{
+    const struct message_view *view = saved_view(v->saved, lack->view);
+    uint32_t absent = lack->missing | lack->outranks, hopeful = hopeful_of(v, lack);
+    uint32_t count = lack->count;
+    char names[ROSTER_NAMES_SIZE], number[16];
+
     /* When all have reported, no more is asked for on account of those that were cut. */
     if (hopeful == absent && lack->cut && count > (uint32_t)__builtin_popcount(absent))
         count = (uint32_t)__builtin_popcount(absent);
@@ -170,20 +180,43 @@ static void explain_lack(const struct view *v, const struct election_lack *lack,
                    roster_names(hopeful, names));
 }
 
-/* Nobody of those there is counts at all: what is lacking for the current view. */
-static void explain_nobody(const struct view *v, char waits[VIEW_TEXT_SIZE])
+/* What is lacking for a view while nobody there may lead; a count of 0 where those who have no
+ * state answer for it. */
+static struct election_lack lack_of(const struct view *v, const struct message_view *view)
 {
-    const struct message_view *current = saved_current(v->saved);
-    struct election_lack lack = { .view = current->number };
+    struct election_lack lack = { .view = view->number };
+    uint32_t needed = members_count(&view->members) - view->acks + 1u, have = 0;
 
-    lack.count = members_count(&current->members) - current->acks + 1u;
     for (uint32_t i = 0; i < SERVER_COUNT_MAX; i++) {
-        if (!in_set(current->members.set, i))
+        if (!in_set(view->members.set, i))
             continue;
-        if (!election_counts(&v->election, NODE_SERVER(i), current))
+        if (!election_counts(&v->election, NODE_SERVER(i), view))
             lack.missing |= 1u << i;
         else if (!is_present(v, i))
             lack.outranks |= 1u << i; /* it reported, and died: only it has what it had */
+        else
+            have++;
+    }
+    lack.count = needed > have ? needed - have : 0;
+    return lack;
+}
+
+/* Nobody there is a candidate: what is lacking for the current view. Where those without a state
+ * answer for it, it is somebody to lead, who may be of an older view. */
+static void explain_nobody(const struct view *v, char waits[VIEW_TEXT_SIZE])
+{
+    const struct saved *saved = v->saved;
+    struct election_lack lack = lack_of(v, saved_current(saved));
+
+    if (lack.count == 0) {
+        lack.count = 1;
+        for (uint32_t i = saved->view_count - 1; i-- > 0 && !hopeful_of(v, &lack);) {
+            struct election_lack older = lack_of(v, &saved->views[i]);
+
+            older.count = 1;
+            if (hopeful_of(v, &older))
+                lack = older;
+        }
     }
     explain_lack(v, &lack, waits);
 }

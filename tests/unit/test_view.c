@@ -182,24 +182,67 @@ static void test_next_life_does_not_count(void **state)
     assert_int_equal(f->rm.saved.view_count, 2); /* only what s3 holds is asked for again */
 }
 
+static void reports_stateless(struct story *f, uint64_t ms, node_id server)
+{
+    uint64_t incarnation = f->rm.roster.server[node_index(server)].link_incarnation;
+
+    deliver(f, ms, server,
+            (struct message){ .type = MESSAGE_REPORT,
+                              .report = { .number = f->rm.view.number,
+                                          .incarnation = incarnation,
+                                          .stateless = 1 } });
+}
+
 /* A member that was taken in for want of others and still waits for its state answers for what it
  * acknowledged, nothing; but with it in the lead, all would begin with nothing, and nobody was
  * asked. */
 static void test_without_state_nobody_leads(void **state)
 {
     struct story *f = *state;
-    struct message m = { .type = MESSAGE_REPORT,
-                         .report = { .number = 2, .incarnation = life(S3, 1), .stateless = 1 } };
 
     serve(f, 5000);
     dies(f, 5000, S1);
     dies(f, 5000, S2);
     forget(f);
-    deliver(f, 5001, S3, m);
+    reports_stateless(f, 5001, S3);
     tick(f, 5100);
     story(f, "view 1: every server that could hold acknowledged writes has lost its journal: data "
              "would be lost; bring one back or accept with `holdfast recover --accept-loss`\n");
     assert_int_equal(current(f)->number, 1);
+}
+
+/* Where the only one left of the last view has no state, nothing was committed in it: whoever is
+ * left of the view before may lead, and is not lost for being out of our reach. Seed 811003. */
+static void test_state_is_of_older_view(void **state)
+{
+    struct story *f = *state;
+
+    f->options.policy.acks = ACKS_COUNT;
+    f->options.policy.acks_count = 2;
+    serve(f, 5000);
+    dies(f, 5000, S2);
+    reports(f, 5001, S1, 1, 9);
+    reports(f, 5001, S3, 1, 9);
+    activates(f, 5002, S1, 2); /* of s1 and s3 */
+    comes_back(f, 5100, S2, 22);
+    accuses(f, 5100, S1, S3);
+    unlinks(f, 5100, S3);
+    tick(f, 5100 + ACCUSE_WAIT_MS);
+    reports(f, 5130, S1, 2, 10);
+    reports_stateless(f, 5130, S2);
+    tick(f, 5200);
+    assert_int_equal(current(f)->members.set, 0x3); /* view 3, of s1 and s2 */
+    dies(f, 5201, S1);
+    forget(f);
+    reports_stateless(f, 5202, S2);
+    tick(f, 5600);
+    story(f, "view 4 waits for a report of one more of: s3\n");
+    links(f, 5601, S3, 31);
+    reports(f, 5602, S3, 2, 10);
+    tick(f, 5700);
+    assert_int_equal(current(f)->number, 4);
+    assert_int_equal(current(f)->primary, S3);
+    assert_int_equal(current(f)->members.set, 0x6);
 }
 
 /* From disk it does count, when it lacks nothing. */
@@ -455,6 +498,7 @@ int main(void)
         STORY(test_primary_alone),
         STORY(test_next_life_does_not_count),
         STORY(test_without_state_nobody_leads),
+        STORY(test_state_is_of_older_view),
         STORY(test_next_life_counts_from_disk),
         STORY(test_whole_cluster_from_disk),
         STORY(test_cut_journal),
