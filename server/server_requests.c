@@ -53,6 +53,15 @@ static uint32_t stream_of_server(node_id server)
     return UINT32_MAX - server;
 }
 
+/* Answers do not come in the order of tokens: the newest stays. */
+static void stream_answered(struct server *s, const struct pending_request *request)
+{
+    uint64_t *done = &s->stream_done[stream_place_of(request->stream)];
+
+    if (request->token > *done)
+        *done = request->token;
+}
+
 static void complete(struct server *s, struct pending_request *request, enum outcome outcome,
                      struct bytes reply)
 {
@@ -60,7 +69,7 @@ static void complete(struct server *s, struct pending_request *request, enum out
 
     s->requests++;
     if (request->origin == NODE_NONE && !is_read(request->kind))
-        s->stream_done[stream_place_of(request->stream)] = request->token;
+        stream_answered(s, request);
     if (request->origin != NODE_NONE)
         journal_record_pack(&s->replies[node_index(request->origin)], &record, reply);
     else if (request->wanted)

@@ -323,6 +323,44 @@ static void test_read_overtaken_by_a_write(void **state)
     assert_true(said(f, "send s2: forward view=2")); /* of the other connection */
 }
 
+/* Answers need not come in the order in which was asked: a stream that shares the place of another
+ * may be answered last, and with an older token. The read still knows what came first. */
+static void test_read_overtaken_before_an_older_write(void **state)
+{
+    const uint32_t sharing = 50550; /* has the place of stream 1 */
+    struct fixture *f = *state;
+    struct message reply = { .type = MESSAGE_REPLY };
+    struct buffer records = { 0 };
+    struct journal_record older = { .kind = OUTCOME_DONE }, newer = { .kind = OUTCOME_DONE };
+    struct pending_request *request;
+
+    link_all(f);
+    enter(f, 1, s2, 3, STYLE_PASSIVE);
+    append(f, s2, 1, 0, 1, 1, 1);
+    sync_to(f, s2, 1, 1);
+    submit(f, 4, sharing, REQUEST_COMMAND, "SET b 1");
+    submit(f, 5, 1, REQUEST_READ, "GET a");
+    submit(f, 6, 1, REQUEST_COMMAND, "SET a 1");
+    tick(f, 1);
+    request = pending_oldest(&f->server->pending);
+    older.token = request->token;
+    request = pending_newer(&f->server->pending, request);
+    newer.token = pending_newer(&f->server->pending, request)->token;
+    journal_record_pack(&records, &newer, bytes_string("+OK\r\n"));
+    journal_record_pack(&records, &older, bytes_string("+OK\r\n"));
+    reply.reply.replies = buffer_bytes(&records);
+    hear(f, s2, reply);
+    assert_string_equal(f->replies[0], "6 done +OK");
+    assert_string_equal(f->replies[1], "4 done +OK");
+    enter(f, 2, s3, 3, STYLE_PASSIVE);
+    append(f, s3, 2, 1, 2, 2, 2);
+    sync_to(f, s3, 2, 2);
+    tick(f, 1);
+    assert_int_equal(f->reply_count, 3);
+    assert_memory_equal(f->replies[2], "5 not executed TRYAGAIN", 23);
+    buffer_free(&records);
+}
+
 /* A key that is due is gone for all from one entry on: a read does not find it gone while a write
  * before that entry is still to find it there. */
 static void test_due_by_an_entry(void **state)
@@ -882,6 +920,7 @@ int main(void)
         STORY(test_under_way),
         STORY(test_reads_in_order),
         STORY(test_read_overtaken_by_a_write),
+        STORY(test_read_overtaken_before_an_older_write),
         STORY(test_due_by_an_entry),
         STORY(test_due_when_asked),
         STORY(test_truncated_is_not_unexecuted),
