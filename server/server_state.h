@@ -49,7 +49,7 @@ struct server {
     uint64_t wall_heard_us;                  /* the wall clock, as last heard */
     uint64_t entry_time_us;                  /* of the last entry */
     uint64_t stream_write[STREAM_COUNT];     /* index of the last write of a stream */
-    uint64_t stream_done[STREAM_COUNT];      /* token of its last write that was answered */
+    uint64_t stream_done[STREAM_COUNT];      /* newest token of its answered writes */
     struct buffer forwards;                  /* requests for the primary, since the last turn */
     struct buffer replies[SERVER_COUNT_MAX]; /* for servers that forwarded, since the last turn */
     struct buffer forwards_going, replies_going[SERVER_COUNT_MAX]; /* of the last turn */
