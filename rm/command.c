@@ -34,6 +34,17 @@ static bool names_server(uint8_t verb)
 
 /* ------------------------------------------------------------------ beginning */
 
+/* A life whose end was ordered enters no view any more, though it runs and is listed: the order may
+ * be late, and by then the view may not do without it. */
+static void begin_start(struct rm *rm, struct instant now, node_id server, struct effects *out)
+{
+    repair_start(&rm->repair, now, server, out);
+    if (rm->repair.server[node_index(server)].expected)
+        view_leave(&rm->view, server);
+    else
+        view_stay(&rm->view, server);
+}
+
 static const char *begin_restart(struct rm *rm, struct instant now, node_id server,
                                  struct effects *out)
 {
@@ -109,10 +120,7 @@ static const char *begin(struct rm *rm, struct instant now, const struct message
 {
     switch (m->verb) {
     case COMMAND_SWITCHOVER: return view_switchover(&rm->view, m->server, out);
-    case COMMAND_START:
-        view_stay(&rm->view, m->server);
-        repair_start(&rm->repair, now, m->server, out);
-        return NULL;
+    case COMMAND_START: begin_start(rm, now, m->server, out); return NULL;
     case COMMAND_STOP: return begin_stop(rm, m->server, out);
     case COMMAND_RESTART: return begin_restart(rm, now, m->server, out);
     case COMMAND_RECOVER: return view_recover(&rm->view);
@@ -221,10 +229,8 @@ static enum progress stop_progress(struct rm *rm, const struct rm_command *c, co
 {
     enum progress progress = leaving_progress(rm, c, text);
 
-    if (progress == PROGRESS_REFUSED) {
-        repair_start(&rm->repair, now, c->command.server, out);
-        view_stay(&rm->view, c->command.server);
-    }
+    if (progress == PROGRESS_REFUSED)
+        begin_start(rm, now, c->command.server, out);
     if (progress == PROGRESS_DONE)
         *text = effects_text(out, "%s is stopped", node_name(c->command.server));
     return progress;
@@ -234,10 +240,15 @@ static enum progress start_progress(const struct rm *rm, const struct rm_command
                                     const char **text, struct effects *out)
 {
     uint32_t i = node_index(c->command.server);
+    uint64_t listed = rm->roster.server[i].listed;
 
-    if (rm->roster.server[i].listed) {
+    if (listed && rm->repair.server[i].expected) {
+        *text = "its end, which was ordered before";
+        return PROGRESS_WAITS;
+    }
+    if (listed) {
         *text = effects_text(out, "%s is %s", node_name(c->command.server),
-                             c->incarnation ? "running already" : "started");
+                             c->incarnation == listed ? "running already" : "started");
         return PROGRESS_DONE;
     }
     if (rm->repair.server[i].state == REPAIR_FAILED) {

@@ -129,13 +129,15 @@ static void become_waiting(struct repair *r, uint32_t i, struct instant now, str
 static void become_running(struct repair *r, uint32_t i, struct instant now)
 {
     struct repair_server *s = &r->server[i];
+    uint64_t listed = r->roster->server[i].listed;
 
-    if (s->incarnation && s->incarnation != r->roster->server[i].listed)
+    if (s->incarnation && s->incarnation != listed)
         s->restarts++;
+    if (s->incarnation != listed)
+        s->stop_due = now;
     s->state = REPAIR_RUNNING;
-    s->incarnation = r->roster->server[i].listed;
+    s->incarnation = listed;
     s->up_since = now;
-    s->stop_due = now;
 }
 
 static void order_start(struct repair *r, uint32_t i, struct instant now, struct effects *out)
@@ -152,6 +154,14 @@ static void order_start(struct repair *r, uint32_t i, struct instant now, struct
 
 /* ------------------------------------------------------------------ what must be done now */
 
+/* A life of it was ordered to stop, and may not know it yet: it will end. */
+static bool is_ending(const struct repair *r, uint32_t i)
+{
+    uint64_t life = r->server[i].stop_ordered;
+
+    return life && !roster_certainly_dead(r->roster, NODE_SERVER(i), life);
+}
+
 /* A server that is not wanted, or wanted anew, is ordered to stop once the view is without it. */
 static void stop_if_due(struct repair *r, uint32_t i, struct instant now, struct effects *out)
 {
@@ -162,6 +172,7 @@ static void stop_if_due(struct repair *r, uint32_t i, struct instant now, struct
         !instant_reached(now, s->stop_due))
         return;
     s->stop_due = instant_add_ms(now, REPAIR_AGAIN_MS);
+    s->stop_ordered = r->roster->server[i].listed;
     effects_note(out, "%s: stop ordered", node_name(NODE_SERVER(i)));
     send_order(i, ORDER_STOP, out);
 }
@@ -172,7 +183,7 @@ static void look_listed(struct repair *r, uint32_t i, struct instant now)
 
     if (s->state != REPAIR_RUNNING || s->incarnation != r->roster->server[i].listed) {
         if (s->incarnation != r->roster->server[i].listed)
-            s->expected = false; /* another life already */
+            s->expected = is_ending(r, i); /* not for being another life already */
         become_running(r, i, now);
     } else if (s->failures && instant_since_ms(now, s->up_since) >= r->options.backoff_ms_max) {
         s->failures = 0;
@@ -193,7 +204,7 @@ static void look_unlisted(struct repair *r, uint32_t i, struct instant now, stru
     }
     /* Its end was ordered, and is expected until it is certain: it may be listed again. */
     if (roster_certainly_dead(r->roster, NODE_SERVER(i), s->incarnation))
-        s->expected = false;
+        s->expected = is_ending(r, i);
     /* One that is linked to us runs; its lfd will find it. */
     if (s->state == REPAIR_FAILED || r->roster->server[i].linked || !is_reachable(r, i))
         return;
@@ -272,9 +283,10 @@ void repair_start(struct repair *r, struct instant now, node_id server, struct e
 
     s->failures = 0;
     s->recent_count = 0;
-    s->expected = false;
+    s->expected = is_ending(r, i);
     s->due = now;
-    s->stop_due = now;
+    if (!s->expected)
+        s->stop_due = now;
     if (s->state != REPAIR_RUNNING)
         s->state = REPAIR_DOWN;
     if (in_set(r->saved->stopped, i)) {
@@ -301,7 +313,9 @@ void repair_restart(struct repair *r, node_id server)
 
 void repair_restart_not(struct repair *r, node_id server)
 {
-    r->server[node_index(server)].expected = false;
+    uint32_t i = node_index(server);
+
+    r->server[i].expected = is_ending(r, i);
 }
 
 void repair_check(const struct repair *r)

@@ -39,13 +39,14 @@ enum repair_state {
 
 struct repair_server {
     enum repair_state state;
-    bool expected;           /* its end is wanted: start it again at once, it is no failure */
+    bool expected;           /* its end is wanted or ordered: start it again at once, no failure */
     uint32_t failures;       /* since the last healthy life */
     uint32_t restarts;       /* seen since our start, for the operator */
     uint64_t incarnation;    /* of the life that runs */
     struct instant up_since; /* running */
     struct instant due;      /* of the next order */
     struct instant stop_due; /* of the next order to stop */
+    uint64_t stop_ordered;   /* the last life that was ordered to stop, or 0 */
     uint32_t recent_count;   /* restarts in recent[], a ring */
     uint32_t recent_next;
     struct instant recent[REPAIR_BUDGET_MAX];
@@ -68,7 +69,9 @@ void repair_tick(struct repair *r, struct instant now, struct effects *out);
 struct instant repair_deadline(const struct repair *r);
 void repair_check(const struct repair *r);
 
-/* The operator's wishes, stored where they must survive. START also forgives all failures. */
+/* The operator's wishes, stored where they must survive. START also forgives all failures. An order
+ * to stop that was given cannot be taken back, and it may be late, so the end of that life stays
+ * `expected` whatever is wished after it. */
 void repair_start(struct repair *r, struct instant now, node_id server, struct effects *out);
 void repair_stop(struct repair *r, node_id server, struct effects *out);
 void repair_restart(struct repair *r, node_id server);

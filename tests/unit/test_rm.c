@@ -314,6 +314,60 @@ static void test_restart(void **state)
     assert_int_equal(current(f)->members.set, 7);
 }
 
+/* An order to stop is on its way to a gfd that sleeps. Whoever is to run after all is not what that
+ * order finds when it arrives: the life that it was given for enters no view. */
+static void start_with_stop_under_way(struct story *f, uint8_t verb)
+{
+    serve_whole(f);
+    commands(f, 6000, verb, S3, 8);
+    all_report(f, 6001, 1, 9);
+    activates(f, 6002, S1, 2);
+    forget(f);
+    commands(f, 6003, COMMAND_START, S3, 9);
+    forget(f);
+    catches_up(f, 6004, S1, S3, life(S3, 1));
+    tick(f, 6005);
+    story(f, "s3 caught up\n");
+    forget(f);
+    dies(f, 6010, S3);
+    gfd_adds(f, 6011, S3, life(S3, 2));
+    story(f, "membership 4: 2 members: s1, s2 (delete s3: exited: SIGKILL)\n"
+             "s3: start ordered\n"
+             "send gfd: order server=s3 action=1\n"
+             "membership 5: 3 members: s1, s2, s3 (add s3)\n"
+             "answer 9 done: s3 is started\n");
+    links(f, 6012, S3, life(S3, 2));
+    catches_up(f, 6013, S1, S3, life(S3, 2));
+    all_report(f, 6014, 2, 12);
+    assert_int_equal(current(f)->members.set, 7);
+}
+
+static void test_start_after_restart(void **state)
+{
+    start_with_stop_under_way(*state, COMMAND_RESTART);
+}
+
+static void test_start_after_stop(void **state)
+{
+    start_with_stop_under_way(*state, COMMAND_STOP);
+}
+
+/* The order was lost with the gfd: it is given again, and START waits for what comes of it. */
+static void test_start_after_lost_order(void **state)
+{
+    struct story *f = *state;
+
+    serve_whole(f);
+    commands(f, 6000, COMMAND_STOP, S3, 8);
+    all_report(f, 6001, 1, 9);
+    activates(f, 6002, S1, 2);
+    commands(f, 6003, COMMAND_START, S3, 9);
+    forget(f);
+    tick(f, 6002 + REPAIR_AGAIN_MS);
+    story(f, "s3: stop ordered\n"
+             "send gfd: order server=s3 action=2\n");
+}
+
 /* Too late: refused with what it waits for; the wish to start it stays. */
 static void test_deadline(void **state)
 {
@@ -574,6 +628,9 @@ int main(void)
         STORY(test_start_fails),
         STORY(test_stop_indispensable),
         STORY(test_restart),
+        STORY(test_start_after_restart),
+        STORY(test_start_after_stop),
+        STORY(test_start_after_lost_order),
         STORY(test_deadline),
         STORY(test_style),
         STORY(test_acks),
