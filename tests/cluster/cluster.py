@@ -143,6 +143,22 @@ def process_state(pid):
         return None
 
 
+def program_of(pid):
+    """The name of the program that the process runs; None when there is no such process."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/comm").read_text().rstrip()
+    except OSError:
+        return None
+
+
+def has_ended(pid):
+    """Also as a zombie, but not while a thread of it still holds its memory and its sockets."""
+    try:
+        return process_state(pid) in (None, "Z") and len(os.listdir(f"/proc/{pid}/task")) <= 1
+    except OSError:
+        return True
+
+
 class Load:
     """A `holdfast-client load` of unique writes that runs beside the test, and is under way."""
 
@@ -287,20 +303,22 @@ class Cluster:
         return None if status == 0 else f"`holdfast up` ended with status {status}"
 
     def crash(self):
-        """SIGKILL to every process at once, but the loads; `up()` starts them again."""
-        loads = {load.process.pid for load in self.loads}
-        killed = set()
-        while pids := set(pids_with(str(self.folder))) - loads - killed:
-            killed |= pids  # one of them may have started another
-            for pid in pids:
-                with contextlib.suppress(OSError):
-                    os.kill(pid, signal.SIGKILL)
+        """SIGKILL to every process, as when all machines lose their power; `up()` starts them again.
+        The loads go on. Who could start processes or make views dies first, so that the servers
+        die in the view in which they are, all of them."""
+        spared = {load.process.pid for load in self.loads}
+        for names in (["holdfast"], ["holdfast-rm"], ["holdfast-gfd", "holdfast-lfd"], None):
+            killed = set()
+            while pids := {pid for pid in pids_with(str(self.folder)) if pid not in spared
+                           and (names is None or program_of(pid) in names)} - killed:
+                killed |= pids
+                for pid in pids:
+                    with contextlib.suppress(OSError):
+                        os.kill(pid, signal.SIGKILL)
+            wait_until(lambda: all(map(has_ended, killed)), "all processes are gone")
         if self.launcher:
             self.launcher.wait()
             self.launcher = None
-        # A process that ends lets go of its sockets after its memory.
-        wait_until(lambda: all(process_state(pid) in (None, "Z") for pid in killed),
-                   "all processes are gone")
 
     def sweep(self):
         """Kills what is left of the cluster, by pid, and says what it was."""

@@ -237,14 +237,26 @@ def checkpoints_of(c, name):
     return sorted((c.run_dir / name).glob("checkpoint-" + "[0-9]" * 12))
 
 
+def write_rounds(c):
+    """Writes until every server has two checkpoints, and keeps no journal from the first entry on;
+    the number of rounds, for read_rounds()."""
+    rounds = 0
+    while not all(len(checkpoints_of(c, name)) == 2 for name in c.servers):
+        write(c, f"round{rounds}-", count=400, size=100000)
+        rounds += 1
+        assert rounds < 20, "no checkpoints are written"
+    return rounds
+
+
+def read_rounds(c, rounds):
+    for i in range(rounds):
+        read_back(c, f"round{i}-", count=400, size=100000)
+
+
 def test_damaged_checkpoints():
     """The newest checkpoint damaged: the older one is taken; both damaged: joined anew"""
     with disk_cluster() as c:
-        number = 0
-        while not all(len(checkpoints_of(c, name)) == 2 for name in c.servers):
-            write(c, f"round{number}-", count=400, size=100000)
-            number += 1
-            assert number < 20, "no checkpoints are written"
+        rounds = write_rounds(c)
         c.wait_same()
         c.crash()
         flip(checkpoints_of(c, "s1")[-1], 5000000)
@@ -255,8 +267,7 @@ def test_damaged_checkpoints():
         c.wait_log("s1: what is damaged is in .*aside-.*; an older checkpoint is sound")
         c.wait_log("s2: damaged: .*checkpoint-")
         assert "s1: damaged: " not in c.log(), c.log()
-        for i in range(number):
-            read_back(c, f"round{i}-", count=400, size=100000)
+        read_rounds(c, rounds)
 
 
 def test_torn_tail():
@@ -303,9 +314,8 @@ def test_servers_killed_under_load():
 
 def test_killed_while_joining():
     """Everything killed while a server without a disk receives its checkpoint"""
-    journal = DISK + " memory_mb_max = 16;"
-    with Cluster(journal=journal) as c:
-        write(c, count=3000, size=20000)
+    with disk_cluster() as c:
+        rounds = write_rounds(c)
         for _ in range(3):
             before = c.log().count("receive a checkpoint")
             c.crash()
@@ -315,7 +325,7 @@ def test_killed_while_joining():
             c.crash()
             c.up()
             c.wait_whole()
-        read_back(c, count=3000, size=20000)
+        read_rounds(c, rounds)
         c.wait_same()
 
 
