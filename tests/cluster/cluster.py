@@ -43,7 +43,7 @@ TROUBLE = re.compile(r"exited: (status|SIG(?!KILL|TERM))|begin anew|Assertion|Sa
 # between our look and the daemon's bind; and above those of the shipped configs.
 PORT_MIN, PORT_MAX = 10000, 30000
 
-_ports_given = set()
+_claims = []  # sockets, each the name of a port that is ours
 _open_clusters = []
 
 
@@ -51,12 +51,25 @@ class Failed(AssertionError):
     """A condition that did not come to hold; says what there was instead."""
 
 
+def reserved(port):
+    """Whether no other run has taken the port, whose cluster may just have crashed; nobody else
+    can take it then until we end. The name of a socket that is in no file system is what is held."""
+    claim = socket.socket(socket.AF_UNIX)
+    try:
+        claim.bind(f"\0holdfast-test-port-{port}")
+    except OSError:
+        claim.close()
+        return False
+    _claims.append(claim)
+    return True
+
+
 def free_port():
     for _ in range(1000):
         port = random.randint(PORT_MIN, PORT_MAX)
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if port in _ports_given or probe.connect_ex(("127.0.0.1", port)) == 0:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
                 continue
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -64,8 +77,8 @@ def free_port():
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
-        _ports_given.add(port)
-        return port
+        if reserved(port):
+            return port
     raise Failed(f"no free port from {PORT_MIN} to {PORT_MAX}")
 
 
