@@ -9,13 +9,12 @@
 #define PLACE_BITS 24u /* of a token: the place; the others are the generation */
 #define PLACE_MASK ((1u << PLACE_BITS) - 1u)
 
-void pending_init(struct pending *pending, uint64_t incarnation)
+void pending_init(struct pending *pending)
 {
     *pending = (struct pending){
         .free = PENDING_NONE,
         .oldest = PENDING_NONE,
         .newest = PENDING_NONE,
-        .generation = incarnation & (UINT64_MAX >> PLACE_BITS),
     };
 }
 

@@ -22,6 +22,7 @@ enum pending_state {
 struct pending_request {
     uint64_t token;
     uint64_t client;
+    uint64_t incarnation; /* of the server that forwarded it: no other life of it asked */
     uint64_t session, sequence;
     uint64_t index; /* journaled: of its entry; reading: its position */
     struct instant arrived;
@@ -48,7 +49,7 @@ struct pending {
     uint64_t generation;
 };
 
-void pending_init(struct pending *pending, uint64_t incarnation);
+void pending_init(struct pending *pending);
 void pending_free(struct pending *pending);
 
 /* Takes a place, at the newest end. The pointer is valid until the next call of this function. */

@@ -40,7 +40,7 @@ struct server *server_new(const struct server_options *options, struct instant n
                  },
                  now);
     journal_init(&s->journal, 1);
-    pending_init(&s->pending, options->incarnation);
+    pending_init(&s->pending);
     s->transfer_out.self = options->persistent ? options->self : NODE_NONE;
     return s;
 }

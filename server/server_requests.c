@@ -65,7 +65,9 @@ static void stream_answered(struct server *s, const struct pending_request *requ
 static void complete(struct server *s, struct pending_request *request, enum outcome outcome,
                      struct bytes reply)
 {
-    struct journal_record record = { .token = request->client, .kind = (uint8_t)outcome };
+    struct journal_record record = { .incarnation = request->incarnation,
+                                     .token = request->client,
+                                     .kind = (uint8_t)outcome };
 
     s->requests++;
     if (request->origin == NODE_NONE && !is_read(request->kind))
@@ -260,7 +262,9 @@ static void answer_entry(struct server *s, const struct journal_record *record)
     } else if (record->wants_reply && s->replica.role == ROLE_PRIMARY &&
                node_is_server(record->origin) &&
                s->replica.peers[node_index(record->origin)].incarnation == record->incarnation) {
-        struct journal_record reply = { .token = record->token, .kind = OUTCOME_DONE };
+        struct journal_record reply = { .incarnation = record->incarnation,
+                                        .token = record->token,
+                                        .kind = OUTCOME_DONE };
 
         journal_record_pack(&s->replies[node_index(record->origin)], &reply,
                             buffer_bytes(&s->reply));
@@ -505,7 +509,9 @@ static void take_forwarded(struct server *s, struct instant now, node_id from,
                            const struct journal_record *header, struct bytes bytes)
 {
     uint32_t stream = stream_of_server(from);
-    struct journal_record reply = { .token = header->token, .kind = OUTCOME_DONE };
+    struct journal_record reply = { .incarnation = header->incarnation,
+                                    .token = header->token,
+                                    .kind = OUTCOME_DONE };
     struct bytes remembered;
 
     if (is_read(header->kind)) {
@@ -516,6 +522,7 @@ static void take_forwarded(struct server *s, struct instant now, node_id from,
         }
         struct pending_request *request = pending_add(&s->pending, (uint32_t)bytes.size);
         request->origin = from;
+        request->incarnation = header->incarnation;
         request->client = header->token;
         request->stream = stream;
         request->kind = header->kind;
@@ -553,6 +560,7 @@ void requests_forward(struct server *s, struct instant now, const struct message
     }
 }
 
+/* A life before this one may have asked, whose tokens were the same. */
 void requests_replies(struct server *s, const struct message *message)
 {
     struct bytes rest = message->reply.replies, record;
@@ -560,7 +568,9 @@ void requests_replies(struct server *s, const struct message *message)
     bool sound;
 
     while (journal_record_next(&rest, &header, &record, &sound)) {
-        struct pending_request *request = pending_find(&s->pending, header.token);
+        struct pending_request *request = header.incarnation == s->options.incarnation
+                                              ? pending_find(&s->pending, header.token)
+                                              : NULL;
 
         if (request && request->state != PENDING_FREE && header.kind <= OUTCOME_UNKNOWN)
             complete(s, request, (enum outcome)header.kind,

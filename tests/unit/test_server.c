@@ -323,16 +323,76 @@ static void test_read_overtaken_by_a_write(void **state)
     assert_true(said(f, "send s2: forward view=2")); /* of the other connection */
 }
 
+static void reply_hear(struct fixture *f, node_id from, uint64_t incarnation, uint64_t token)
+{
+    struct journal_record header = { .incarnation = incarnation,
+                                     .token = token,
+                                     .kind = OUTCOME_DONE };
+
+    buffer_clear(&f->records, 1 << 20);
+    journal_record_pack(&f->records, &header, bytes_string("+OK\r\n"));
+    hear(f, from,
+         (struct message){ .type = MESSAGE_REPLY, .reply.replies = buffer_bytes(&f->records) });
+}
+
+/* Tokens begin anew with each life: the answer to what an earlier one asked is not for this. */
+static void test_reply_for_an_earlier_life(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t token;
+
+    link_all(f);
+    enter(f, 1, s2, 3, STYLE_PASSIVE);
+    append(f, s2, 1, 0, 1, 1, 1);
+    sync_to(f, s2, 1, 1);
+    submit(f, 4, 1, REQUEST_COMMAND, "SET b 1");
+    token = pending_oldest(&f->server->pending)->token;
+    reply_hear(f, s2, 10, token);
+    assert_int_equal(f->reply_count, 0);
+    reply_hear(f, s2, 11, token);
+    assert_int_equal(f->reply_count, 1);
+}
+
+/* A read that waits at the primary is answered to the life that asked, whoever is linked then. */
+static void test_read_of_an_earlier_life(void **state)
+{
+    struct fixture *f = *state;
+    const struct bytes words[] = { bytes_string("GET"), bytes_string("a") };
+    struct journal_record asked = {
+        .origin = s2, .incarnation = 22, .token = 5, .kind = REQUEST_READ
+    };
+    struct journal_record answered = { 0 };
+    struct bytes rest = { 0 }, record;
+    bool sound;
+
+    link_all(f);
+    enter(f, 1, s1, 2, STYLE_ACTIVE);
+    tick(f, 1);
+    request_pack_command(&f->packed, 2, words);
+    journal_record_pack(&f->records, &asked, buffer_bytes(&f->packed));
+    hear(f, s2,
+         (struct message){ .type = MESSAGE_FORWARD,
+                           .forward = { .view = 1, .requests = buffer_bytes(&f->records) } });
+    link_down(f, s2);
+    link_up(f, s2, 23);
+    ack(f, s3, 1);
+    tick(f, 1);
+    for (uint32_t i = 0; i < f->effects.count; i++)
+        if (f->effects.list[i].message.type == MESSAGE_REPLY)
+            rest = f->effects.list[i].message.reply.replies;
+    assert_true(journal_record_next(&rest, &answered, &record, &sound));
+    assert_int_equal(answered.incarnation, 22);
+    assert_int_equal(answered.token, 5);
+}
+
 /* Answers need not come in the order in which was asked: a stream that shares the place of another
  * may be answered last, and with an older token. The read still knows what came first. */
 static void test_read_overtaken_before_an_older_write(void **state)
 {
     const uint32_t sharing = 50550; /* has the place of stream 1 */
     struct fixture *f = *state;
-    struct message reply = { .type = MESSAGE_REPLY };
-    struct buffer records = { 0 };
-    struct journal_record older = { .kind = OUTCOME_DONE }, newer = { .kind = OUTCOME_DONE };
     struct pending_request *request;
+    uint64_t older, newer;
 
     link_all(f);
     enter(f, 1, s2, 3, STYLE_PASSIVE);
@@ -343,13 +403,11 @@ static void test_read_overtaken_before_an_older_write(void **state)
     submit(f, 6, 1, REQUEST_COMMAND, "SET a 1");
     tick(f, 1);
     request = pending_oldest(&f->server->pending);
-    older.token = request->token;
+    older = request->token;
     request = pending_newer(&f->server->pending, request);
-    newer.token = pending_newer(&f->server->pending, request)->token;
-    journal_record_pack(&records, &newer, bytes_string("+OK\r\n"));
-    journal_record_pack(&records, &older, bytes_string("+OK\r\n"));
-    reply.reply.replies = buffer_bytes(&records);
-    hear(f, s2, reply);
+    newer = pending_newer(&f->server->pending, request)->token;
+    reply_hear(f, s2, 11, newer);
+    reply_hear(f, s2, 11, older);
     assert_string_equal(f->replies[0], "6 done +OK");
     assert_string_equal(f->replies[1], "4 done +OK");
     enter(f, 2, s3, 3, STYLE_PASSIVE);
@@ -358,7 +416,6 @@ static void test_read_overtaken_before_an_older_write(void **state)
     tick(f, 1);
     assert_int_equal(f->reply_count, 3);
     assert_memory_equal(f->replies[2], "5 not executed TRYAGAIN", 23);
-    buffer_free(&records);
 }
 
 /* A key that is due is gone for all from one entry on: a read does not find it gone while a write
@@ -917,6 +974,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         STORY(test_forward_beside_a_lost_link),
+        STORY(test_reply_for_an_earlier_life),
+        STORY(test_read_of_an_earlier_life),
         STORY(test_under_way),
         STORY(test_reads_in_order),
         STORY(test_read_overtaken_by_a_write),
