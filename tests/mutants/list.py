@@ -220,9 +220,6 @@ MUTANTS = [
     mutant("write-overtaken", "requests of a connection take effect in order", REQUESTS,
            "        else if (request->state != PENDING_READING && *found)\n",
            "        else if (request->state == PENDING_FREE && *found)\n"),
-    mutant("answer-another-life", "8: who asked is one life, and so is who is answered", REQUESTS,
-           "header.incarnation == s->options.incarnation\n",
-           "header.incarnation != 0\n"),
     mutant("evict-without-trace", "9: what an evicted session asked for is not done again",
            "server/sessions.c",
            "    if (s->oldest_live->sequence > s->floor)\n"

@@ -278,8 +278,9 @@ static void check_keeps(struct process *p, const struct server_status *s)
         s->restoring || knows_what_is_lost(p, s))
         return;
     entry = &k->committed[a->index - 1];
-    if (entry->view != a->entry_view)
-        return; /* it was not committed, another one was */
+    /* It was not committed, another one was; or every journal had dropped it before we looked. */
+    if (entry->view == 0 || entry->view != a->entry_view)
+        return;
     if ((a->index < server_journal(p->server)->first ? s->executed_index < a->index
                                                      : !holds(p, a->index, entry)) ||
         !on_disk(p, p->incarnation, a->index, a->entry_view))

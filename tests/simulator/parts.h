@@ -244,7 +244,7 @@ struct past {
 };
 
 struct committed {
-    uint64_t view;
+    uint64_t view; /* 0: not known */
     uint32_t crc;
 };
 
