@@ -1,0 +1,395 @@
+/* A server's checkpoints: made, kept, given, received, overtaken; and what is done with old states.
+ */
+#include "tests/unit/server_story.h"
+
+/* A server that comes back with a long journal has executed nothing of it: a checkpoint for the
+ * disk is due when it has, not before, or the journal would never get shorter. */
+static void test_no_checkpoint_before_execution(void **state)
+{
+    struct fixture *f = *state;
+    char words[20000];
+    struct buffer record = { 0 }, request = { 0 };
+    uint64_t size;
+
+    f->server->options.persistent = true;
+    f->server->transfer_out.self = s1;
+    f->server->options.keep_bytes_min = 400000;
+    (void)snprintf(words, sizeof words, "%0*d", 19000, 1);
+    request_pack_command(
+        &request, 3,
+        (const struct bytes[]){ bytes_string("SET"), bytes_string("a"), bytes_string(words) });
+    for (uint64_t i = 1; i <= 60; i++) { /* 1.1 MB */
+        struct journal_record header = { .index = i, .view = 1 };
+
+        buffer_clear(&record, 1 << 20);
+        header.kind = i == 1 ? REQUEST_VIEW : REQUEST_COMMAND;
+        journal_record_pack(&record, &header, i == 1 ? bytes_of(NULL, 0) : buffer_bytes(&request));
+        memcpy(&header, buffer_head(&record), sizeof header);
+        server_recover_entry(f->server, &header, buffer_bytes(&record));
+    }
+    size = buffer_size(&record);
+    buffer_free(&request);
+    buffer_free(&record);
+    assert_true(server_recovered(f->server, true));
+    link_all(f);
+    tick(f, 1);
+    assert_false(transfer_out_keeps(&f->server->transfer_out));
+    enter(f, 2, s1, 1, STYLE_ACTIVE);
+    server_saved(f->server, f->server->epoch, f->server->journal.last);
+    for (uint32_t i = 0; i < 10 && !transfer_out_keeps(&f->server->transfer_out); i++)
+        tick(f, 1);
+    assert_true(f->server->transfer_out.index > 20);
+    assert_true(f->server->transfer_out.index < 60); /* not all: the rest counts for the next */
+    assert_int_equal(f->server->kept_bytes,
+                     (60 - f->server->transfer_out.index) * size + sizeof(struct journal_record));
+}
+
+/* A round of changes since base comes in, up to the entry index. It makes no sense, which shows
+ * when it is applied. */
+static void hear_round(struct fixture *f, uint64_t view, uint64_t base, uint64_t index)
+{
+    hear(f, s2,
+         (struct message){ .type = MESSAGE_CHECKPOINT_BEGIN,
+                           .checkpoint_begin = { .view = view,
+                                                 .index = index,
+                                                 .index_view = view,
+                                                 .time_us = index,
+                                                 .base_index = base,
+                                                 .count = 1 } });
+    hear(f, s2,
+         (struct message){ .type = MESSAGE_CHECKPOINT_SLICE,
+                           .checkpoint_slice = { .index = index, .data = bytes_string("\1x") } });
+    hear(f, s2,
+         (struct message){ .type = MESSAGE_CHECKPOINT_END,
+                           .checkpoint_end = { .index = index, .slices = 1 } });
+}
+
+/* A round that came in but could not be applied is of no use once its entries are executed. */
+static void test_round_overtaken(void **state)
+{
+    struct fixture *f = *state;
+
+    link_all(f);
+    enter(f, 1, s2, 3, STYLE_PASSIVE);
+    append(f, s2, 1, 0, 1, 5, 0);
+    hear_round(f, 1, 0, 4);
+    assert_true(f->server->transfer_in.complete);
+    tick(f, 1);
+    enter(f, 2, s1, 1, STYLE_PASSIVE);
+    tick(f, 1);
+    assert_int_equal(f->server->replica.executed_index, 6);
+    tick(f, 1);
+    assert_false(said(f, "begin anew"));
+    assert_int_equal(machine_index(f->server->machine), 6);
+}
+
+/* The style changes in the turn in which a round comes in: entries are executed, though not all of
+ * them yet. Changes since an entry before do not fit the state any more. Seed 500448. */
+static void test_round_half_overtaken(void **state)
+{
+    struct fixture *f = *state;
+
+    link_all(f);
+    enter(f, 1, s2, 3, STYLE_ACTIVE);
+    append(f, s2, 1, 0, 1, 2, 2);
+    tick(f, 1);
+    enter(f, 2, s2, 3, STYLE_PASSIVE);
+    append(f, s2, 2, 1, 3, 4000, 4000);
+    hear_round(f, 2, 2, 3900);
+    assert_true(f->server->transfer_in.complete);
+    enter(f, 3, s2, 3, STYLE_ACTIVE);
+    append(f, s2, 3, 2, 4001, 4001, 4000);
+    tick(f, 1);
+    assert_in_range(f->server->replica.executed_index, 3, 3899);
+    assert_false(said(f, "begin anew"));
+    assert_false(f->server->transfer_in.open);
+    for (uint32_t i = 0; i < 10; i++)
+        tick(f, 1);
+    assert_int_equal(machine_index(f->server->machine), 4000);
+}
+
+/* A round that makes no sense leaves a state of which nobody knows what it is: the server ends, and
+ * begins anew. */
+static void test_round_damaged(void **state)
+{
+    struct fixture *f = *state;
+
+    link_all(f);
+    enter(f, 1, s2, 3, STYLE_PASSIVE);
+    append(f, s2, 1, 0, 1, 5, 4);
+    hear_round(f, 1, 0, 4);
+    tick(f, 1);
+    assert_true(said(f, "end: the checkpoint of entry 4 from s2 is damaged: begin anew"));
+}
+
+/* s1 has nothing, and its primary nothing before entry 91. */
+static void lack_state(struct fixture *f)
+{
+    link_all(f);
+    enter(f, 3, s2, 3, STYLE_ACTIVE);
+    hear(
+        f, s2,
+        (struct message){
+            .type = MESSAGE_APPEND,
+            .append = {
+                .view = 3, .prev_index = 90, .prev_view = 3, .stamp = f->now.ns, .reset = true } });
+}
+
+static void offer_state(struct fixture *f, node_id from)
+{
+    hear(f, from,
+         (struct message){
+             .type = MESSAGE_CHECKPOINT_BEGIN,
+             .checkpoint_begin = {
+                 .view = 3, .index = 95, .index_view = 3, .time_us = 95, .count = 1 } });
+}
+
+static void give_slice(struct fixture *f, node_id from, const char *slice)
+{
+    hear(f, from,
+         (struct message){ .type = MESSAGE_CHECKPOINT_SLICE,
+                           .checkpoint_slice = { .index = 95, .data = bytes_string(slice) } });
+}
+
+/* A state that comes in is taken from one server, as long as that one is there and goes on. */
+static void test_one_state_at_a_time(void **state)
+{
+    struct fixture *f = *state;
+
+    lack_state(f);
+    offer_state(f, s3);
+    assert_true(said(f, "receive a checkpoint of entry 95 from s3"));
+    offer_state(f, s2);
+    assert_true(said(f, "send s2: checkpoint_ack"));
+    assert_true(said(f, "installed=2"));
+    assert_int_equal(f->server->transfer_in.from, s3);
+    link_down(f, s3);
+    offer_state(f, s2);
+    assert_true(said(f, "receive a checkpoint of entry 95 from s2"));
+}
+
+/* A damaged slice of it leaves nothing that could go on. */
+static void test_state_damaged(void **state)
+{
+    struct fixture *f = *state;
+
+    lack_state(f);
+    offer_state(f, s2);
+    give_slice(f, s2, "\1x");
+    assert_true(said(f, "end: the checkpoint of entry 95 from s2 is damaged: begin anew"));
+}
+
+/* The disk has no room for it: the sender hears that, and may try again. */
+static void test_no_room_for_a_state(void **state)
+{
+    struct fixture *f = *state;
+
+    f->server->options.persistent = true;
+    lack_state(f);
+    offer_state(f, s2);
+    assert_true(f->server->transfer_in.keeping);
+    effects_clear(&f->effects);
+    server_checkpoint_kept(f->server, f->now, false, &f->effects);
+    note_said(f);
+    assert_true(said(f, "the checkpoint of entry 95 finds no room on the disk"));
+    assert_true(said(f, "installed=2"));
+    assert_false(f->server->transfer_in.open);
+    offer_state(f, s2);
+    assert_true(said(f, "receive a checkpoint of entry 95 from s2"));
+}
+
+/* A checkpoint for a backup of the cluster (server_keep) is of the entry asked for or a later one,
+ * and of none that there is not. */
+static void test_keep_on_request(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_false(server_keep(f->server, 0)); /* journals in memory */
+    f->server->options.persistent = true;
+    link_all(f);
+    enter(f, 1, s1, 1, STYLE_ACTIVE);
+    submit(f, 1, 1, REQUEST_COMMAND, "SET a 1"); /* entry 2 */
+    tick(f, 1);
+    assert_false(server_keep(f->server, 3));
+    assert_true(server_keep(f->server, 2));
+    assert_int_equal(f->server->keep_wanted, 2);
+    assert_true(server_keep(f->server, 1));
+    assert_int_equal(f->server->keep_wanted, 2);
+}
+
+static void write_thrice(struct fixture *f)
+{
+    for (uint32_t i = 0; i < 3; i++) {
+        submit(f, 1, 1, REQUEST_COMMAND, "SET a 1");
+        tick(f, 1);
+    }
+}
+
+/* Both backups have the whole journal, and states of these entries; a round is due. */
+static void round_for(struct fixture *f, uint64_t index_s2, uint64_t index_s3)
+{
+    ack_executed(f, s2, f->server->journal.last, index_s2);
+    ack_executed(f, s3, f->server->journal.last, index_s3);
+    tick(f, 100000);
+}
+
+static void round_ends(struct fixture *f)
+{
+    const struct transfer_out *t = &f->server->transfer_out;
+    const struct message in = { .type = MESSAGE_CHECKPOINT_ACK,
+                                .checkpoint_ack = { .index = t->index, .installed = 1 } };
+
+    while (t->open)
+        tick(f, 1);
+    hear(f, s2, in);
+    hear(f, s3, in);
+    tick(f, 1);
+    assert_false(t->ended);
+}
+
+/* Backups whose states are of different entries get a whole one, as changes fit one of them only.
+ * Who lacks nothing gets nothing. */
+static void test_round_for_several(void **state)
+{
+    struct fixture *f = *state;
+
+    link_all(f);
+    enter(f, 1, s1, 1, STYLE_PASSIVE);
+    write_thrice(f);
+    round_for(f, 0, 0);
+    round_ends(f);
+    write_thrice(f);
+    round_for(f, 4, 4);
+    assert_true(said(f, "send s2: checkpoint_begin"));
+    assert_true(said(f, "send s3: checkpoint_begin"));
+    assert_true(said(f, "base_index=4"));
+    round_ends(f);
+    write_thrice(f);
+    round_for(f, 8, 7);
+    assert_true(said(f, "send s2: checkpoint_begin"));
+    assert_true(said(f, "send s3: checkpoint_begin"));
+    assert_true(said(f, "base_index=0"));
+    round_ends(f);
+    write_thrice(f);
+    round_for(f, 13, 10);
+    assert_false(said(f, "send s2: checkpoint_begin"));
+    assert_true(said(f, "send s3: checkpoint_begin"));
+    assert_true(said(f, "base_index=10"));
+}
+
+/* Backups that claim a state beyond their primary's get no round of changes since then, and do not
+ * bring it down. Found by fuzz_server. */
+static void test_round_for_liars(void **state)
+{
+    struct fixture *f = *state;
+    struct message m = { .type = MESSAGE_ACK,
+                         .ack = { .view = 1, .index = 1, .executed_index = 2 } };
+
+    link_all(f);
+    enter(f, 1, s1, 2, STYLE_PASSIVE);
+    tick(f, 1);
+    submit(f, 1, 1, REQUEST_COMMAND, "SET a 1");
+    m.ack.incarnation = 22;
+    hear(f, s2, m);
+    m.ack.incarnation = 33;
+    hear(f, s3, m);
+    tick(f, 1);
+    assert_int_equal(machine_index(f->server->machine), 1);
+    tick(f, 100000); /* a checkpoint is due */
+    assert_false(said(f, "checkpoint_begin"));
+    ack(f, s2, 2);
+    tick(f, 1);
+    assert_int_equal(machine_index(f->server->machine), 2);
+}
+
+/* Gives the machine a state of so many keys behind the server's back, and takes it away again. */
+static void lose_keys(struct fixture *f, uint32_t count)
+{
+    struct machine *m = server_machine(f->server);
+    struct buffer request = { 0 }, reply = { 0 };
+    char key[16];
+
+    for (uint32_t i = 1; i <= count; i++) {
+        snprintf(key, sizeof key, "k%u", i);
+        buffer_clear(&request, 1 << 10);
+        buffer_clear(&reply, 1 << 10);
+        request_pack_command(
+            &request, 3,
+            (struct bytes[]){ bytes_string("SET"), bytes_string(key), bytes_string("v") });
+        machine_execute(m,
+                        &(struct machine_entry){ .index = i,
+                                                 .time_us = i,
+                                                 .kind = REQUEST_COMMAND,
+                                                 .request = buffer_bytes(&request) },
+                        &reply);
+    }
+    machine_restore_begin(m, true);
+    assert_true(machine_restore_end(m, 0, 0, machine_digest(m)));
+    buffer_free(&request);
+    buffer_free(&reply);
+}
+
+/* A large state that is lost takes no turn long: a piece goes in each, one after the other. */
+static void test_old_state_in_pieces(void **state)
+{
+    struct fixture *f = *state;
+    uint32_t turns = 0;
+    uint64_t usual_us;
+
+    tick(f, 1);
+    f->look_us = 100; /* that is, a piece of 64 takes so long */
+    f->turn_us = 0;
+    tick(f, 1);
+    usual_us = f->turn_us;
+    lose_keys(f, 10000);
+    while (machine_releases(server_machine(f->server))) {
+        assert_true(instant_reached(f->now, server_deadline(f->server)));
+        f->turn_us = 0;
+        tick(f, 0);
+        assert_true(f->turn_us <= usual_us + 400);
+        turns++;
+    }
+    assert_in_range(turns, 10000 / (3 * 64), 4 * 10000 / (3 * 64));
+    assert_false(instant_reached(f->now, server_deadline(f->server)));
+}
+
+/* Beside work it takes a tenth of the time: a turn that had a piece is followed by some without. */
+static void test_old_state_beside_work(void **state)
+{
+    struct fixture *f = *state;
+    struct instant due;
+
+    tick(f, 1);
+    lose_keys(f, 10000);
+    f->look_us = 100;
+    tick(f, 0);
+    f->server->requests++; /* as if a read had been answered */
+    tick(f, 0);
+    due = f->server->release_due;
+    assert_true(instant_since_us(due, f->now) >= 3000);
+    tick(f, 2);
+    assert_int_equal(due.ns, f->server->release_due.ns);
+    tick(f, 2);
+    assert_true(due.ns < f->server->release_due.ns);
+    assert_true(machine_releases(server_machine(f->server)));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        STORY(test_no_checkpoint_before_execution),
+        STORY(test_round_overtaken),
+        STORY(test_round_half_overtaken),
+        STORY(test_round_damaged),
+        STORY(test_one_state_at_a_time),
+        STORY(test_state_damaged),
+        STORY(test_no_room_for_a_state),
+        STORY(test_keep_on_request),
+        STORY(test_round_for_several),
+        STORY(test_round_for_liars),
+        STORY(test_old_state_in_pieces),
+        STORY(test_old_state_beside_work),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
