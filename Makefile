@@ -124,7 +124,7 @@ $(BUILD)/tests/fuzz/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(FUZZ_OBJECTS) $(BUILD
                             $(BUILD)/libgfd.a $(BUILD)/liblfd.a $(BUILD)/libserver.a \
                             $(BUILD)/libcommon.a
 	$(call link,$(if $(filter 1,$(FUZZER)),-fsanitize=fuzzer))
-$(BUILD)/tests/fuzz/seeds: $(BUILD)/tests/fuzz/seeds.o $(BUILD)/tests/fuzz/scratch.o \
+$(BUILD)/tests/fuzz/seeds: $(patsubst %,$(BUILD)/tests/fuzz/%.o,seeds seeds_states seeds_servers seeds_messages scratch) \
                            $(BUILD)/librm.a $(BUILD)/libserver.a $(BUILD)/libcommon.a
 	$(call link)
 
