@@ -275,6 +275,9 @@ static void drop_orphan(struct server *s, struct instant now, struct effects *ou
     transfer_in_abort(t, out);
 }
 
+/* Entries that no longer fit are dropped, but what goes out in this turn stays till then: where
+ * nobody else has to have them they are executed before they are sent, and a member that is never
+ * sent them would be out of the view. */
 static void trim_journal(struct server *s)
 {
     const struct replica *r = &s->replica;
@@ -286,6 +289,9 @@ static void trim_journal(struct server *s)
         limit = r->trim_index;
     if (s->options.persistent && r->saved_index < limit)
         limit = r->saved_index;
+    for (uint32_t i = 0; i < s->options.server_count; i++)
+        if (replica_feeds(r, NODE_SERVER(i)) && r->peers[i].next_index - 1 < limit)
+            limit = r->peers[i].next_index - 1;
     journal_drop(&s->journal, limit, s->options.journal_bytes_max);
     replica_dropped(&s->replica, s->journal.first);
 }

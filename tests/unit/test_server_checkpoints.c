@@ -374,10 +374,35 @@ static void test_old_state_beside_work(void **state)
     assert_true(machine_releases(server_machine(f->server)));
 }
 
+/* Where nobody else must have them, entries are executed before they are sent. One that is larger
+ * than what the journal may keep goes out all the same, and is dropped then. */
+static void test_sent_before_it_is_dropped(void **state)
+{
+    struct fixture *f = *state;
+    static char words[6 + (2u << 20) + 1] = "SET a ";
+
+    link_all(f);
+    enter(f, 1, s1, 1, STYLE_ACTIVE);
+    tick(f, 1);
+    hear(f, s2,
+         (struct message){ .type = MESSAGE_POSITION,
+                           .position = { .view = 1, .incarnation = 22, .first_index = 1 } });
+    ack(f, s2, 1);
+    memset(words + 6, 'x', sizeof words - 7);
+    submit(f, 1, 1, REQUEST_COMMAND, words);
+    ack(f, s2, 1);
+    assert_string_equal(f->replies[0], "1 done +OK");
+    tick(f, 1);
+    assert_true(said(f, "send s2: append view=1 prev_index=1"));
+    tick(f, 1);
+    assert_int_equal(server_journal(f->server)->first, 3);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         STORY(test_no_checkpoint_before_execution),
+        STORY(test_sent_before_it_is_dropped),
         STORY(test_round_overtaken),
         STORY(test_round_half_overtaken),
         STORY(test_round_damaged),

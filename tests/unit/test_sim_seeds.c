@@ -146,6 +146,13 @@ static void test_dropped_unseen(void **state)
     play(1013940);
 }
 
+/* Entries were dropped before they were sent to a member that nobody waits for. */
+static void test_dropped_unsent(void **state)
+{
+    (void)state;
+    play(1013733);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -162,6 +169,7 @@ int main(void)
         cmocka_unit_test(test_late_order),
         cmocka_unit_test(test_reader_of_an_earlier_life),
         cmocka_unit_test(test_dropped_unseen),
+        cmocka_unit_test(test_dropped_unsent),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
