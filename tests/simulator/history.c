@@ -546,6 +546,8 @@ static void result_write(const struct history *h, const struct operation *o, FIL
         fprintf(out, "%lld", (long long)o->result);
     else if (use_of(h, o) == KEY_TEXT)
         fprintf(out, "%.*s", (int)o->result, (const char *)buffer_head(&h->keys[o->key].value));
+    else if (o->result < 1)
+        fputc('?', out); /* what nobody wrote; the run has failed */
     else
         value_write(history_operation(h, (uint64_t)o->result), (uint64_t)o->result, out);
 }
