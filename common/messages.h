@@ -286,8 +286,9 @@ const char *phase_name(uint8_t phase);
     F(u64, digest)       /* of the state there */
 #define FORWARD_FIELDS(F) \
     F(u64, view)          \
-    F(bytes, requests)                    /* packed as journal records, with the backup's tokens */
-#define REPLY_FIELDS(F) F(bytes, replies) /* packed as journal records: kind is an outcome */
+    F(bytes, requests) /* packed as journal records, with the backup's tokens */
+#define REPLY_FIELDS(F) \
+    F(bytes, replies) /* packed as journal records: kind is an outcome, for that token and life */
 #define CHECKPOINT_BEGIN_FIELDS(F)                                        \
     F(u64, view)       /* the receiver must be in it */                   \
     F(u64, index)      /* the state is that after this entry */           \

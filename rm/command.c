@@ -34,8 +34,8 @@ static bool names_server(uint8_t verb)
 
 /* ------------------------------------------------------------------ beginning */
 
-/* A life whose end was ordered enters no view any more, though it runs and is listed: the order may
- * be late, and by then the view may not do without it. */
+/* A life whose end was ordered is wanted in no view any more, though it runs and is listed: the
+ * order may be late, and by then the view may not do without it. */
 static void begin_start(struct rm *rm, struct instant now, node_id server, struct effects *out)
 {
     repair_start(&rm->repair, now, server, out);
@@ -51,7 +51,7 @@ static const char *begin_restart(struct rm *rm, struct instant now, node_id serv
     const char *refusal;
 
     if (!rm->roster.server[node_index(server)].listed) {
-        repair_start(&rm->repair, now, server, out);
+        begin_start(rm, now, server, out);
         return NULL;
     }
     refusal = view_can_leave(&rm->view, server, out);
@@ -271,7 +271,7 @@ static enum progress restart_progress(struct rm *rm, const struct rm_command *c,
         repair_restart_not(&rm->repair, c->command.server);
     if (progress != PROGRESS_DONE)
         return progress;
-    if (!rm->roster.server[i].listed)
+    if (!rm->roster.server[i].listed || rm->repair.server[i].expected)
         return start_progress(rm, c, text, out);
     *text = effects_text(out, "%s is started again", node_name(c->command.server));
     return PROGRESS_DONE;

@@ -154,12 +154,15 @@ static void order_start(struct repair *r, uint32_t i, struct instant now, struct
 
 /* ------------------------------------------------------------------ what must be done now */
 
-/* A life of it was ordered to stop, and may not know it yet: it will end. */
-static bool is_ending(const struct repair *r, uint32_t i)
+/* A life that was ordered to stop has ended once it is dead for certain, or another is listed. */
+static void forget_ended(struct repair *r, uint32_t i)
 {
-    uint64_t life = r->server[i].stop_ordered;
+    struct repair_server *s = &r->server[i];
+    uint64_t listed = r->roster->server[i].listed;
 
-    return life && !roster_certainly_dead(r->roster, NODE_SERVER(i), life);
+    if ((listed && listed != s->stop_ordered) ||
+        roster_certainly_dead(r->roster, NODE_SERVER(i), s->stop_ordered))
+        s->stop_ordered = 0;
 }
 
 /* A server that is not wanted, or wanted anew, is ordered to stop once the view is without it. */
@@ -183,7 +186,7 @@ static void look_listed(struct repair *r, uint32_t i, struct instant now)
 
     if (s->state != REPAIR_RUNNING || s->incarnation != r->roster->server[i].listed) {
         if (s->incarnation != r->roster->server[i].listed)
-            s->expected = is_ending(r, i); /* not for being another life already */
+            s->expected = s->stop_ordered != 0; /* else it is another life already */
         become_running(r, i, now);
     } else if (s->failures && instant_since_ms(now, s->up_since) >= r->options.backoff_ms_max) {
         s->failures = 0;
@@ -204,7 +207,7 @@ static void look_unlisted(struct repair *r, uint32_t i, struct instant now, stru
     }
     /* Its end was ordered, and is expected until it is certain: it may be listed again. */
     if (roster_certainly_dead(r->roster, NODE_SERVER(i), s->incarnation))
-        s->expected = is_ending(r, i);
+        s->expected = s->stop_ordered != 0;
     /* One that is linked to us runs; its lfd will find it. */
     if (s->state == REPAIR_FAILED || r->roster->server[i].linked || !is_reachable(r, i))
         return;
@@ -215,6 +218,7 @@ static void look_unlisted(struct repair *r, uint32_t i, struct instant now, stru
 static void look(struct repair *r, struct instant now, struct effects *out)
 {
     for (uint32_t i = 0; i < r->options.server_count; i++) {
+        forget_ended(r, i);
         if (in_set(r->saved->stopped, i))
             r->server[i].state = REPAIR_STOPPED;
         else if (r->roster->server[i].listed)
@@ -283,7 +287,7 @@ void repair_start(struct repair *r, struct instant now, node_id server, struct e
 
     s->failures = 0;
     s->recent_count = 0;
-    s->expected = is_ending(r, i);
+    s->expected = s->stop_ordered != 0;
     s->due = now;
     if (!s->expected)
         s->stop_due = now;
@@ -313,9 +317,9 @@ void repair_restart(struct repair *r, node_id server)
 
 void repair_restart_not(struct repair *r, node_id server)
 {
-    uint32_t i = node_index(server);
+    struct repair_server *s = &r->server[node_index(server)];
 
-    r->server[i].expected = is_ending(r, i);
+    s->expected = s->stop_ordered != 0;
 }
 
 void repair_check(const struct repair *r)

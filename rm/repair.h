@@ -46,7 +46,7 @@ struct repair_server {
     struct instant up_since; /* running */
     struct instant due;      /* of the next order */
     struct instant stop_due; /* of the next order to stop */
-    uint64_t stop_ordered;   /* the last life that was ordered to stop, or 0 */
+    uint64_t stop_ordered;   /* the life that was ordered to stop, while it may go on; or 0 */
     uint32_t recent_count;   /* restarts in recent[], a ring */
     uint32_t recent_next;
     struct instant recent[REPAIR_BUDGET_MAX];

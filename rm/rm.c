@@ -148,12 +148,18 @@ static void set_may_stop(struct rm *rm, struct instant now)
         rm->repair.may_stop = view_settled(&rm->view, now) ? all & ~current->members.set : 0;
 }
 
-/* A server that left for its restart may come in again once its old life has ended. */
-static void let_in_again(struct rm *rm)
+/* A server whose end is expected is left out of views, and may come in again once its life has
+ * ended. */
+static void set_leaving(struct rm *rm)
 {
-    for (uint32_t i = 0; i < rm->roster.server_count; i++)
-        if (in_set(rm->view.leaving, i) && !rm->repair.server[i].expected)
+    for (uint32_t i = 0; i < rm->roster.server_count; i++) {
+        bool leaving = in_set(rm->view.leaving, i), expected = rm->repair.server[i].expected;
+
+        if (leaving && !expected)
             view_stay(&rm->view, NODE_SERVER(i));
+        else if (!leaving && expected)
+            view_leave(&rm->view, NODE_SERVER(i));
+    }
 }
 
 static void go_on(struct rm *rm, struct instant now, struct effects *out)
@@ -161,7 +167,7 @@ static void go_on(struct rm *rm, struct instant now, struct effects *out)
     set_may_stop(rm, now);
     repair_tick(&rm->repair, now, out);
     rm_command_go_on(rm, now, out);
-    let_in_again(rm);
+    set_leaving(rm);
 }
 
 void rm_receive(struct rm *rm, struct instant now, const struct message *message,
@@ -204,6 +210,8 @@ void rm_check(const struct rm *rm)
     roster_check(&rm->roster);
     view_check(&rm->view);
     repair_check(&rm->repair);
+    for (uint32_t i = 0; i < rm->roster.server_count; i++)
+        assert(in_set(rm->view.leaving, i) == rm->repair.server[i].expected);
 }
 
 CORE_DEFINE(rm);

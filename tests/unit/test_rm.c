@@ -352,6 +352,55 @@ static void test_start_after_stop(void **state)
     start_with_stop_under_way(*state, COMMAND_STOP);
 }
 
+/* Its host is taken for lost before the order is carried out, and comes back: it is the same life
+ * still, and that is not what RESTART is to bring. */
+static void test_restart_after_lost_host(void **state)
+{
+    struct story *f = *state;
+
+    serve_whole(f);
+    commands(f, 6000, COMMAND_STOP, S3, 8);
+    all_report(f, 6001, 1, 9);
+    activates(f, 6002, S1, 2);
+    catches_up(f, 6003, S1, S3, life(S3, 1));
+    forget(f);
+    gfd_deletes(f, 6004, S3, false);
+    story(f, "membership 4: 2 members: s1, s2 (delete s3: host lost)\n"
+             "answer 8 done: s3 is stopped\n");
+    commands(f, 6005, COMMAND_RESTART, S3, 9);
+    forget(f);
+    gfd_adds(f, 6006, S3, life(S3, 1));
+    story(f, "membership 5: 3 members: s1, s2, s3 (add s3)\n");
+    forget(f);
+    dies(f, 6010, S3);
+    gfd_adds(f, 6011, S3, life(S3, 2));
+    story(f, "membership 6: 2 members: s1, s2 (delete s3: exited: SIGKILL)\n"
+             "s3: start ordered\n"
+             "send gfd: order server=s3 action=1\n"
+             "membership 7: 3 members: s1, s2, s3 (add s3)\n"
+             "answer 9 done: s3 is started again\n");
+}
+
+/* Lives are numbered by a clock that may be set back. The end of one that was ordered to stop is
+ * not expected of those after it. */
+static void test_stop_is_of_one_life(void **state)
+{
+    struct story *f = *state;
+
+    serve_whole(f);
+    commands(f, 6000, COMMAND_RESTART, S3, 8);
+    all_report(f, 6001, 1, 9);
+    activates(f, 6002, S1, 2);
+    dies(f, 6003, S3);
+    comes_back(f, 6004, S3, life(S3, 0) - 1);
+    dies(f, 6005, S3);
+    comes_back(f, 6006, S3, life(S3, 0));
+    forget(f);
+    tick(f, 6010);
+    story(f, "");
+    assert_false(f->rm.repair.server[2].expected);
+}
+
 /* The order was lost with the gfd: it is given again, and START waits for what comes of it. */
 static void test_start_after_lost_order(void **state)
 {
@@ -631,6 +680,8 @@ int main(void)
         STORY(test_start_after_restart),
         STORY(test_start_after_stop),
         STORY(test_start_after_lost_order),
+        STORY(test_restart_after_lost_host),
+        STORY(test_stop_is_of_one_life),
         STORY(test_deadline),
         STORY(test_style),
         STORY(test_acks),
