@@ -77,6 +77,30 @@ static void test_reads_in_order(void **state)
     assert_string_equal(f->replies[4], "4 done $1");
 }
 
+/* The queue of waiting reads grows while some in front are gone already; all get their answers. */
+static void test_many_waiting_reads(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t client = 0;
+
+    link_all(f);
+    enter(f, 1, s1, 2, STYLE_ACTIVE);
+    tick(f, 1);
+    for (uint64_t index = 1; index <= 3; index++) {
+        for (uint32_t i = 0; i < 200; i++)
+            submit(f, ++client, 2 + i, REQUEST_READ, "GET a");
+        submit(f, 0, 1, REQUEST_COMMAND, "SET a 1"); /* entry index + 1 */
+        for (uint32_t i = 0; i < 200; i++)
+            submit(f, ++client, 1, REQUEST_READ, "GET a");
+        ack(f, s2, index);
+        tick(f, 1);
+    }
+    ack(f, s2, 4);
+    assert_int_equal(f->reply_count, client + 3);
+    assert_string_equal(f->replies[(f->reply_count - 1) % REPLIES_MAX], "1200 done $1");
+    assert_int_equal(f->server->reads.count, 0);
+}
+
 /* A read whose primary did not get to answer it is not asked again once what its connection wrote
  * behind it is executed: it would see that. */
 static void test_read_overtaken_by_a_write(void **state)
@@ -380,6 +404,7 @@ int main(void)
         STORY(test_forward_beside_a_lost_link),
         STORY(test_under_way),
         STORY(test_reads_in_order),
+        STORY(test_many_waiting_reads),
         STORY(test_read_overtaken_by_a_write),
         STORY(test_reply_for_an_earlier_life),
         STORY(test_read_of_an_earlier_life),
