@@ -298,11 +298,14 @@ void transfer_in_answer(const struct transfer_in *t, uint8_t installed, struct e
                                                        .installed = installed } });
 }
 
-static void answer_kept(const struct transfer_in *t, struct effects *out)
+/* The sender's window is that of the slower of state and disk. */
+static void answer_taken(const struct transfer_in *t, struct effects *out)
 {
-    struct transfer_in kept = { .from = t->from, .begin = t->begin, .slices = t->kept };
+    struct transfer_in taken = { .from = t->from,
+                                 .begin = t->begin,
+                                 .slices = t->keeping ? t->kept : t->slices };
 
-    transfer_in_answer(&kept, 0, out);
+    transfer_in_answer(&taken, 0, out);
 }
 
 void transfer_in_begin(struct transfer_in *t, struct machine *machine,
@@ -344,8 +347,7 @@ void transfer_in_found(struct transfer_in *t, node_id from, uint64_t incarnation
     }
     t->parted = 0;
     transfer_in_answer(t, 3, out);
-    if (t->keeping)
-        answer_kept(t, out); /* the last of these may have been lost */
+    answer_taken(t, out); /* the last of these may have been lost, and a full window waits for it */
 }
 
 static bool is_of(const struct transfer_in *t, node_id from, uint64_t index)
@@ -375,17 +377,16 @@ bool transfer_in_slice(struct transfer_in *t, struct machine *machine,
     if (t->keeping)
         effects_add(out, EFFECT_KEEP)->message = *message;
     else
-        transfer_in_answer(t, 0, out);
+        answer_taken(t, out);
     return true;
 }
 
-/* The sender's window is that of the slower of state and disk. */
 void transfer_in_slice_kept(struct transfer_in *t, struct effects *out)
 {
     if (!t->open || !t->keeping)
         return;
     t->kept++;
-    answer_kept(t, out);
+    answer_taken(t, out);
 }
 
 void transfer_in_kept(struct transfer_in *t)

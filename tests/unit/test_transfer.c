@@ -141,7 +141,21 @@ struct joiner {
     struct machine *machine;
     struct transfer_in in;
     struct effects effects;
+    bool keeps; /* on its disk */
 };
+
+/* Its disk has what it was given. */
+static void is_kept(struct joiner *j)
+{
+    for (uint32_t i = 0, count = j->effects.count; i < count; i++) {
+        const struct effect *effect = &j->effects.list[i];
+
+        if (effect->type == EFFECT_KEEP && effect->message.type == MESSAGE_CHECKPOINT_SLICE)
+            transfer_in_slice_kept(&j->in, &j->effects);
+        else if (effect->type == EFFECT_KEEP_END && effect->number)
+            transfer_in_kept(&j->in);
+    }
+}
 
 /* What the donor, s1, said arrives. */
 static void arrives(struct fixture *f, struct joiner *j)
@@ -155,7 +169,7 @@ static void arrives(struct fixture *f, struct joiner *j)
             continue;
         m.from = s1;
         if (m.type == MESSAGE_CHECKPOINT_BEGIN)
-            transfer_in_begin(&j->in, j->machine, &m, true, false, &j->effects);
+            transfer_in_begin(&j->in, j->machine, &m, true, j->keeps, &j->effects);
         else if (m.type == MESSAGE_CHECKPOINT_SLICE)
             good = transfer_in_slice(&j->in, j->machine, &m, &j->effects);
         else if (m.type == MESSAGE_CHECKPOINT_END)
@@ -163,6 +177,7 @@ static void arrives(struct fixture *f, struct joiner *j)
         assert_true(good);
     }
     effects_clear(&f->effects);
+    is_kept(j);
 }
 
 /* What the joiner said arrives. */
@@ -172,6 +187,8 @@ static void is_answered(struct fixture *f, struct joiner *j)
     for (uint32_t i = 0; i < j->effects.count; i++) {
         const struct message *m = &j->effects.list[i].message;
 
+        if (j->effects.list[i].type != EFFECT_SEND)
+            continue;
         if (m->checkpoint_ack.installed == 3)
             transfer_out_resume(&f->out, f->now, s2, &m->checkpoint_ack, &f->effects);
         else
@@ -180,9 +197,9 @@ static void is_answered(struct fixture *f, struct joiner *j)
     effects_clear(&j->effects);
 }
 
-static void begin_donation(struct fixture *f, struct joiner *j)
+static void begin_donation(struct fixture *f, struct joiner *j, bool keeps)
 {
-    *j = (struct joiner){ .machine = machine_new(kv_service()) };
+    *j = (struct joiner){ .machine = machine_new(kv_service()), .keeps = keeps };
     transfer_out_wanted(&f->out, s2, 1);
     transfer_out_donate(&f->out, f->now, f->machine, 1, 1, 1u << node_index(s2), &f->effects);
     arrives(f, j);
@@ -211,25 +228,26 @@ static void joiner_free(struct joiner *j)
 
 /* Slices and acknowledgements are lost with the link; when it is back, in whatever phase, it goes
  * on where the joiner was. */
-static void test_lost_link_goes_on(void **state)
+static void lost_link_goes_on(struct fixture *f, bool keeps)
 {
-    struct fixture *f = *state;
     struct joiner j;
     bool done = false;
 
-    begin_donation(f, &j);
+    f->out.slice_bytes = SLICE_BYTES_MIN; /* more of them than a window has */
+    begin_donation(f, &j, keeps);
     for (uint32_t round = 0; f->out.open; round++) {
         uint32_t taken;
 
         assert_true(round < 1000);
         turn(f, &j);
-        transfer_out_tick(&f->out, f->now, f->machine, &f->effects);
-        transfer_out_tick(&f->out, f->now, f->machine, &f->effects);
-        if (round % 2)
-            arrives(f, &j); /* but the acknowledgement does not */
+        for (uint32_t i = 0; i < (round % 3 == 2 ? SLICE_WINDOW : 2); i++)
+            transfer_out_tick(&f->out, f->now, f->machine, &f->effects);
+        if (round % 3)
+            arrives(f, &j); /* but no acknowledgement does */
         taken = j.in.slices;
         part(f, &j);
         effects_clear(&f->effects);
+        effects_clear(&j.effects);
         transfer_out_tick(&f->out, f->now, f->machine, &f->effects);
         assert_int_equal(f->effects.count, 0); /* nothing is said to nobody */
         transfer_out_found(&f->out, s2, 22);
@@ -246,13 +264,23 @@ static void test_lost_link_goes_on(void **state)
     joiner_free(&j);
 }
 
+static void test_lost_link_goes_on(void **state)
+{
+    lost_link_goes_on(*state, false);
+}
+
+static void test_lost_link_goes_on_to_the_disk(void **state)
+{
+    lost_link_goes_on(*state, true);
+}
+
 /* Another life of the joiner has nothing of it, and another life of the donor neither. */
 static void test_lost_life_begins_anew(void **state)
 {
     struct fixture *f = *state;
     struct joiner j;
 
-    begin_donation(f, &j);
+    begin_donation(f, &j, false);
     turn(f, &j);
     part(f, &j);
     transfer_out_found(&f->out, s2, 23);
@@ -263,13 +291,28 @@ static void test_lost_life_begins_anew(void **state)
     joiner_free(&j);
 }
 
+/* A checkpoint that is broken off while it is kept ends on the disk, too. */
+static void test_broken_off_for_the_disk(void **state)
+{
+    struct fixture *f = *state;
+
+    transfer_out_keep(&f->out, f->now, f->machine, 1, 1, 0, &f->effects);
+    assert_true(tick(f) > 0);
+    effects_clear(&f->effects);
+    transfer_out_abort(&f->out, f->machine, &f->effects);
+    assert_int_equal(f->effects.count, 1);
+    assert_int_equal(f->effects.list[0].type, EFFECT_KEEP_END);
+    assert_int_equal(f->effects.list[0].number, 0);
+    assert_false(transfer_out_busy(&f->out));
+}
+
 /* Who does not come back is given up. */
 static void test_lost_for_good(void **state)
 {
     struct fixture *f = *state;
     struct joiner j;
 
-    begin_donation(f, &j);
+    begin_donation(f, &j, false);
     turn(f, &j);
     part(f, &j);
     f->now = instant_add_ms(f->now, TRANSFER_SILENCE_MS_MAX - 1);
@@ -286,9 +329,14 @@ static void test_lost_for_good(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        STORY(test_slices_fit_the_time),   STORY(test_work_goes_first),
-        STORY(test_others_wait_for_it),    STORY(test_lost_link_goes_on),
-        STORY(test_lost_life_begins_anew), STORY(test_lost_for_good),
+        STORY(test_slices_fit_the_time),
+        STORY(test_work_goes_first),
+        STORY(test_others_wait_for_it),
+        STORY(test_lost_link_goes_on),
+        STORY(test_lost_link_goes_on_to_the_disk),
+        STORY(test_lost_life_begins_anew),
+        STORY(test_broken_off_for_the_disk),
+        STORY(test_lost_for_good),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
