@@ -469,7 +469,6 @@ static void test_nonsense(void **state)
             (struct message){ .type = MESSAGE_STATE,
                               .state = { .incarnation = 51, .promised = 99, .view = 99 } });
     deliver(f, 5000, S1, (struct message){ .type = MESSAGE_CAUGHT_UP, .caught_up = { 1, S5, 51 } });
-    deliver(f, 5000, S2, (struct message){ .type = MESSAGE_CAUGHT_UP, .caught_up = { 1, S3, 32 } });
     deliver(f, 5000, S1, (struct message){ .type = MESSAGE_ACCUSE, .accuse = { 1, S5, 51, "" } });
     deliver(f, 5000, S2, (struct message){ .type = MESSAGE_ACCUSE, .accuse = { 1, S3, 31, "" } });
     deliver(f, 5000, S1,
@@ -479,10 +478,18 @@ static void test_nonsense(void **state)
                                           .intact = 1,
                                           .journal_view = 1,
                                           .last_index = 5 } });
-    deliver(f, 5000, S2, (struct message){ .type = MESSAGE_ACTIVE, .active = { 1, 1 } });
     deliver(f, 5000, NODE_GFD,
             (struct message){ .type = MESSAGE_HOST, .host = { NODE_LFD(9), 1, 1 } });
     tick(f, 9000);
+    story(f, "");
+    /* A backup speaks for the primary. */
+    dies(f, 9001, S3);
+    reports(f, 9002, S1, 1, 9);
+    reports(f, 9002, S2, 1, 9);
+    comes_back(f, 9003, S3, 32);
+    forget(f);
+    activates(f, 9004, S2, 2);
+    catches_up(f, 9004, S2, S3, 32);
     story(f, "");
 }
 

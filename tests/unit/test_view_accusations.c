@@ -71,7 +71,7 @@ static void test_all_accuse_the_primary(void **state)
     accuses(f, 5001, S3, S1);
     accuses(f, 5002, S2, S1);
     for (uint32_t i = 0; i < 3; i++)
-        reports(f, 5003, NODE_SERVER(i), 1, 9 + (i == 0));
+        reports_lease(f, 5003, NODE_SERVER(i), 1, 9 + (i == 0), 150);
     assert_int_equal(current(f)->primary, S2);
     assert_int_equal(current(f)->members.set, 6);
     assert_int_equal(current(f)->lease_wait_ms, 0); /* fenced, it reported */
@@ -104,7 +104,8 @@ static void test_member_with_full_disk(void **state)
     story(f, "s1 wants to leave: no ack\n"
              "[fence 2: s1 s2 s3]\n"
              "fence 2 sent to s1, s2, s3 (s1 leaves: no ack)\n");
-    all_report(f, 5001, 1, 9);
+    for (uint32_t i = 0; i < 3; i++)
+        reports_lease(f, 5001, NODE_SERVER(i), 1, 9, 150);
     assert_int_equal(current(f)->primary, S2);
     assert_int_equal(current(f)->members.set, 6);
     assert_int_equal(current(f)->lease_wait_ms, 0); /* fenced, it reported */

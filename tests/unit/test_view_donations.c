@@ -23,11 +23,12 @@ static void test_donor(void **state)
 
     set_up_five(f, ACKS_MAJORITY, 0);
     serve(f, 5000);
+    deliver(f, 5000, S2, wanted); /* not the primary */
+    story(f, "");
     deliver(f, 5000, S1, wanted);
     deliver(f, 5100, S1, wanted);
     story(f, "s2 is to give s4 a checkpoint of index 100 or later\n"
              "send s2: donate number=1 joiner=s4 incarnation=41 index=100\n");
-    deliver(f, 5200, S2, wanted); /* not the primary */
     deliver_progress(f, 6000, S4, life(S4, 1), PHASE_RECEIVING, 300);
     deliver(f, 6999, S1, wanted);
     deliver_progress(f, 8000, S4, life(S4, 1), PHASE_RECEIVING, 600);
