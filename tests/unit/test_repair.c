@@ -177,8 +177,25 @@ static void use_up_budget(struct story *f)
     }
 }
 
-/* Five restarts in a minute are the budget: the sixth death is the last, until the operator says
- * START, after however long. */
+/* Until the operator says START, after however long, or at once: then it is a budget anew. */
+static void start_after_budget(struct story *f, uint64_t ms)
+{
+    all_run(f);
+    use_up_budget(f);
+    forget(f);
+    pass(f, ms);
+    story(f, "");
+    effects_clear(&f->out);
+    repair_start(&f->rm.repair, at(ms + 1), S1, &f->out);
+    pass(f, ms + 1);
+    story(f, "s1: start ordered\n"
+             "send gfd: order server=s1 action=1\n");
+    lists(f, ms + 2, S1, 99);
+    deletes(f, ms + 3, S1);
+    assert_int_equal(f->rm.repair.server[0].state, REPAIR_WAITING);
+}
+
+/* Five restarts in a minute are the budget: the sixth death is the last. */
 static void test_budget(void **state)
 {
     struct story *f = *state;
@@ -186,18 +203,11 @@ static void test_budget(void **state)
     all_run(f);
     use_up_budget(f);
     assert_int_equal(f->rm.repair.server[0].state, REPAIR_FAILED);
-    forget(f);
-    pass(f, 1000000);
-    story(f, "");
     assert_true(repair_deadline(&f->rm.repair).ns == INSTANT_NEVER.ns);
-    effects_clear(&f->out);
-    repair_start(&f->rm.repair, at(1000001), S1, &f->out);
-    pass(f, 1000001);
-    story(f, "s1: start ordered\n"
-             "send gfd: order server=s1 action=1\n");
-    lists(f, 1000002, S1, 99);
-    deletes(f, 1000003, S1);
-    assert_int_equal(f->rm.repair.server[0].state, REPAIR_WAITING);
+    start_after_budget(f, 1000000);
+    forget(f);
+    f->members = (struct members){ 0 };
+    start_after_budget(f, 4000);
 }
 
 /* Restarts that the window has left behind do not count. */
@@ -297,7 +307,8 @@ static void test_restart(void **state)
     assert_int_equal(f->rm.repair.server[2].failures, 0);
 }
 
-/* It is lost on the way to its end, and found again: the order still holds. */
+/* It is lost on the way to its end, and found again: the order still holds. Another life has no part
+ * in it, also one that a clock set back has given a lower number. */
 static void test_restart_unseen(void **state)
 {
     struct story *f = *state;
@@ -315,7 +326,7 @@ static void test_restart_unseen(void **state)
     assert_true(f->rm.repair.server[2].expected);
     lists(f, 1010, S3, 31);
     assert_true(f->rm.repair.server[2].expected);
-    lists(f, 1020, S3, 32);
+    lists(f, 1020, S3, 30);
     assert_false(f->rm.repair.server[2].expected);
 }
 

@@ -60,6 +60,10 @@ static void test_progress(void **state)
     serve_whole(f);
     dies(f, 7000, S3);
     gfd_adds(f, 7100, S3, life(S3, 2));
+    progress.progress.incarnation = life(S3, 1);
+    deliver(f, 7100, NODE_GFD, progress);
+    assert_int_equal(roster_progress(&f->rm.roster, S3).phase, PHASE_NONE);
+    progress.progress.incarnation = life(S3, 2);
     deliver(f, 7200, NODE_GFD, progress);
     assert_int_equal(roster_progress(&f->rm.roster, S3).bytes, 3);
     links(f, 7300, S3, life(S3, 2));
@@ -73,6 +77,8 @@ static void test_progress(void **state)
     assert_int_equal(roster_progress(&f->rm.roster, S3).phase, PHASE_RECEIVING);
     unlinks(f, 7600, S3);
     links(f, 7700, S3, life(S3, 3));
+    assert_int_equal(roster_progress(&f->rm.roster, S3).phase, PHASE_NONE);
+    deliver(f, 7701, S3, progress);
     assert_int_equal(roster_progress(&f->rm.roster, S3).phase, PHASE_NONE);
 }
 
@@ -656,9 +662,14 @@ static void test_silently_unlisted(void **state)
     struct story *f = *state;
 
     serve_whole(f);
+    gfd_lost(f, 7000);
+    gfd_link(f, 7100);
+    gfd_lists(f, 7100);
+    tick(f, 8100);
+    assert_true(f->rm.roster.server[2].listed);
     members_drop(&f->members, S3);
     f->version++;
-    gfd_lists(f, 7000);
+    gfd_lists(f, 9000);
     assert_false(f->rm.roster.server[2].listed);
     assert_true(f->rm.view.fencing);
 }
