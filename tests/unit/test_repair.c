@@ -307,8 +307,8 @@ static void test_restart(void **state)
     assert_int_equal(f->rm.repair.server[2].failures, 0);
 }
 
-/* It is lost on the way to its end, and found again: the order still holds. Another life has no part
- * in it, also one that a clock set back has given a lower number. */
+/* It is lost on the way to its end, and found again: the order still holds. It is not for another
+ * life, also not for one that a clock set back has given a lower number. */
 static void test_restart_unseen(void **state)
 {
     struct story *f = *state;
