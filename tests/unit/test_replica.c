@@ -194,6 +194,25 @@ static void test_lease(void **state)
     assert_true(replica_may_read(&f->replica, f->now, arrived));
 }
 
+/* A read that needs the others' word does not wait for the next beat to ask for it. */
+static void test_read_asks_at_once(void **state)
+{
+    struct fixture *f = *state;
+
+    lead(f, 2);
+    tick(f, 0);
+    hear(f, s2, ack(1, 22, 1, f->now.ns));
+    for (uint32_t ms = 0; ms <= LEASE_MS; ms += LEASE_MS / 4)
+        tick(f, LEASE_MS / 4); /* beats that nobody answers */
+    tick(f, 1);
+    assert_false(said(f, "feed"));
+    assert_false(replica_may_read(&f->replica, f->now, f->now));
+    tick(f, 0);
+    assert_true(said(f, "feed s2"));
+    tick(f, 1);
+    assert_false(said(f, "feed")); /* once is enough */
+}
+
 /* An acknowledgement that claims to answer the future grants nothing. */
 static void test_lease_from_the_future(void **state)
 {
@@ -240,6 +259,7 @@ static void test_commit_asks_nothing(void **state)
     hear(f, s3, ack(1, 33, 1, stamp));
     assert_int_equal(replica_feed(&f->replica, f->now, s2).stamp, stamp);
     tick(f, 0);
+    assert_true(said(f, "feed s2"));
     assert_int_equal(f->replica.peers[1].stamp_sent, stamp);
     tick(f, LEASE_MS / 4);
     assert_int_equal(f->replica.peers[1].stamp_sent, f->now.ns);
@@ -623,6 +643,7 @@ static void test_chain_cannot_feed(void **state)
     hear(f, s2, position(9, 22, 1, 3, other, 2));
     assert_true(said(f, "send rm: accuse number=9 peer=s2 incarnation=22"));
     assert_true(said(f, "its journal ends before what is kept for it"));
+    hear(f, s3, append(f, 9, 9, 7, 7, 9, 5));
     tick(f, 0);
     assert_false(said(f, "feed s2"));
 }
@@ -752,6 +773,7 @@ int main(void)
         STORY(test_gap),
         STORY(test_damaged_append),
         STORY(test_lease),
+        STORY(test_read_asks_at_once),
         STORY(test_lease_from_the_future),
         STORY(test_commit_is_not_answered),
         STORY(test_commit_asks_nothing),

@@ -135,6 +135,10 @@ static void test_position_repeated(void **state)
     f->now = instant_add_ms(f->now, FEED_AGAIN_MS);
     hear(f, s2, position(1, 22, 1, 0, &empty, 1));
     assert_int_equal(f->replica.peers[1].next_index, 1);
+    tick(f, 0);
+    hear(f, s2, ack(1, 22, 1, 0));
+    hear(f, s2, position(1, 22, 1, 0, &empty, 1)); /* and lost it */
+    assert_int_equal(f->replica.peers[1].next_index, 1);
 }
 
 /* One that needs entries we no longer hold begins anew at our end and waits for a checkpoint; it is
@@ -142,13 +146,16 @@ static void test_position_repeated(void **state)
 static void test_joiner_by_checkpoint(void **state)
 {
     struct fixture *f = *state;
-    const struct journal_run empty = { 0, 0 };
-    struct message m;
+    const struct journal_run empty = { 0, 0 }, strange = { 0, 7 };
+    struct message m = position(1, 22, 1, 5, &strange, 1);
 
     link_up(f, NODE_RM, 1);
     link_up(f, s2, 22);
     hear(f, NODE_RM, view(1, s1, 1, 1));
-    hear(f, s2, position(1, 22, 1, 0, &empty, 1)); /* not active yet: nothing may be thrown away */
+    m.position.whole = m.position.intact = 1;
+    hear(f, s2, m); /* not active yet: nothing may be thrown away */
+    assert_false(f->replica.peers[1].reset);
+    assert_false(f->replica.peers[1].fed);
     tick(f, 0);
     for (int i = 0; i < 9; i++)
         replica_append(&f->replica);
@@ -161,8 +168,8 @@ static void test_joiner_by_checkpoint(void **state)
     assert_true(replica_feed(&f->replica, f->now, s2).reset);
     tick(f, 0);
     assert_true(said(f, "send rm: donor_wanted number=1 joiner=s2 incarnation=22 index=10"));
+    tick(f, 300); /* the rm was told of it when it was to begin anew */
     hear(f, s2, ack(1, 22, 10, f->now.ns));
-    tick(f, 300);
     assert_false(said(f, "caught_up"));
     m = ack(1, 22, 10, f->now.ns);
     m.ack.executed_index = 10;
