@@ -151,6 +151,24 @@ static void give_slice(struct fixture *f, node_id from, const char *slice)
                            .checkpoint_slice = { .index = 95, .data = bytes_string(slice) } });
 }
 
+/* The first slice of it, sound, but of a state without keys. */
+static void give_empty_slice(struct fixture *f, node_id from)
+{
+    struct machine *empty = machine_new(kv_service());
+    struct buffer slice = { 0 };
+    bool full;
+
+    machine_checkpoint_begin(empty, 0, &full);
+    (void)machine_checkpoint_slice(empty, 1000, &slice);
+    hear(f, from,
+         (struct message){ .type = MESSAGE_CHECKPOINT_SLICE,
+                           .checkpoint_slice = { .index = 95, .data = buffer_bytes(&slice) } });
+    assert_int_equal(f->server->transfer_in.slices, 1);
+    machine_checkpoint_end(empty);
+    buffer_free(&slice);
+    machine_free(empty);
+}
+
 /* A state that comes in is taken from one server, as long as that one is there and goes on. */
 static void test_one_state_at_a_time(void **state)
 {
@@ -164,6 +182,32 @@ static void test_one_state_at_a_time(void **state)
     assert_true(said(f, "installed=2"));
     assert_int_equal(f->server->transfer_in.from, s3);
     link_down(f, s3);
+    offer_state(f, s2);
+    assert_true(said(f, "receive a checkpoint of entry 95 from s2"));
+    give_empty_slice(f, s2);
+    link_up(f, s3, 33);
+    f->now = instant_add_ms(f->now, TRANSFER_PARTED_MS_MAX - 1);
+    offer_state(f, s3);
+    assert_true(said(f, "installed=2"));
+    f->now = instant_add_ms(f->now, 1);
+    offer_state(f, s3);
+    assert_true(said(f, "receive a checkpoint of entry 95 from s3"));
+}
+
+/* Who says nothing because our disk lags is not given up. */
+static void test_state_waits_for_the_disk(void **state)
+{
+    struct fixture *f = *state;
+
+    f->server->options.persistent = true;
+    lack_state(f);
+    offer_state(f, s3);
+    give_empty_slice(f, s3);
+    f->now = instant_add_ms(f->now, TRANSFER_PARTED_MS_MAX);
+    offer_state(f, s2);
+    assert_true(said(f, "installed=2"));
+    effects_clear(&f->effects);
+    server_slice_kept(f->server, f->now, &f->effects);
     offer_state(f, s2);
     assert_true(said(f, "receive a checkpoint of entry 95 from s2"));
 }
@@ -206,15 +250,23 @@ static void test_keep_on_request(void **state)
 
     assert_false(server_keep(f->server, 0)); /* journals in memory */
     f->server->options.persistent = true;
+    f->server->transfer_out.self = s1;
     link_all(f);
-    enter(f, 1, s1, 1, STYLE_ACTIVE);
+    enter(f, 1, s1, 2, STYLE_ACTIVE);
     submit(f, 1, 1, REQUEST_COMMAND, "SET a 1"); /* entry 2 */
     tick(f, 1);
+    ack(f, s2, 1);
     assert_false(server_keep(f->server, 3));
     assert_true(server_keep(f->server, 2));
-    assert_int_equal(f->server->keep_wanted, 2);
     assert_true(server_keep(f->server, 1));
-    assert_int_equal(f->server->keep_wanted, 2);
+    tick(f, 1);
+    assert_false(transfer_out_keeps(&f->server->transfer_out)); /* it is not executed yet */
+    ack(f, s2, 2);
+    tick(f, 1);
+    assert_true(transfer_out_keeps(&f->server->transfer_out));
+    assert_int_equal(f->server->transfer_out.index, 2);
+    assert_true(server_keep(f->server, 2)); /* it is on its way */
+    assert_int_equal(f->server->keep_wanted, 0);
 }
 
 static void write_thrice(struct fixture *f)
@@ -407,6 +459,7 @@ int main(void)
         STORY(test_round_half_overtaken),
         STORY(test_round_damaged),
         STORY(test_one_state_at_a_time),
+        STORY(test_state_waits_for_the_disk),
         STORY(test_state_damaged),
         STORY(test_no_room_for_a_state),
         STORY(test_keep_on_request),
