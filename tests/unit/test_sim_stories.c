@@ -305,15 +305,19 @@ static void test_operator(void **state)
     struct sim_options options = busy(9);
     struct sim *sim = cluster(&options);
     node_id target = sim_backup(sim);
+    uint64_t view;
 
     (void)state;
     sim_command(sim, COMMAND_SWITCHOVER, target);
     sim_run(sim, 200);
     assert_int_equal(sim_primary(sim), target);
+    view = sim_view(sim);
     sim_command(sim, COMMAND_STYLE_PASSIVE, NODE_NONE);
     sim_run(sim, 2000);
+    assert_int_equal(sim_view(sim), view + 1);
     sim_command(sim, COMMAND_STYLE_ACTIVE, NODE_NONE);
     sim_run(sim, 500);
+    assert_int_equal(sim_view(sim), view + 2);
     assert_true(sim_is_whole(sim));
     over(sim);
 }
@@ -709,7 +713,8 @@ static void test_disk_stalled(void **state)
     over(sim);
 }
 
-/* A link that only one side still believes in; acks that change; a server stopped for a while. */
+/* A link that only one side still believes in, until it does not either; acks that change; a server
+ * stopped for a while. */
 static void test_half_open_and_operator(void **state)
 {
     struct sim_options options = busy(13);
@@ -720,6 +725,8 @@ static void test_half_open_and_operator(void **state)
     sim_half_open(sim, sim_primary(sim), backup);
     sim_run(sim, 1000);
     assert_true(sim_has_live_primary(sim));
+    assert_false(sim_is_whole(sim));
+    assert_true(sim_run_until(sim, sim_is_whole, 15000));
     sim_config_acks(sim, ACKS_MAJORITY, 0);
     sim_run(sim, 1000);
     sim_command(sim, COMMAND_STOP, backup);
