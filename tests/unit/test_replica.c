@@ -365,6 +365,22 @@ static void test_own_pause_is_forgiven(void **state)
     assert_true(said(f, "accuse"));
 }
 
+/* Nor for a link that was lost just before: it had no time to come back. */
+static void test_own_pause_and_a_lost_link(void **state)
+{
+    struct fixture *f = *state;
+
+    lead(f, 3);
+    tick(f, 10);
+    hear(f, s3, (struct message){ .type = MESSAGE_LINK_DOWN });
+    tick(f, 5000);
+    assert_false(said(f, "accuse"));
+    tick(f, LINK_GRACE_MS - 1);
+    assert_false(said(f, "accuse"));
+    tick(f, 1);
+    assert_true(said(f, "accuse number=1 peer=s3"));
+}
+
 /* However little patience it has. */
 static void test_own_short_pause_is_forgiven(void **state)
 {
@@ -682,6 +698,21 @@ static void test_long_message_in_chain(void **state)
     assert_true(accuses_in(f, 500));
 }
 
+/* What a backup has to forward may be long, too. */
+static void test_long_message_from_a_backup(void **state)
+{
+    struct fixture *f = *state;
+
+    link_up(f, NODE_RM, 1);
+    link_up(f, s2, 22);
+    hear(f, NODE_RM, view(1, s1, 2, 3));
+    for (int i = 0; i < 10; i++) {
+        assert_false(accuses_in(f, 100));
+        hear(f, s2, (struct message){ .type = MESSAGE_LINK_PART });
+    }
+    assert_true(accuses_in(f, 500));
+}
+
 /* The word of one's feeder in the chain counts like that, for the view it is about. */
 static void test_alive(void **state)
 {
@@ -783,9 +814,11 @@ int main(void)
         STORY(test_accuse),
         STORY(test_long_message),
         STORY(test_own_pause_is_forgiven),
+        STORY(test_own_pause_and_a_lost_link),
         STORY(test_own_short_pause_is_forgiven),
         STORY(test_diverged),
         STORY(test_long_message_in_chain),
+        STORY(test_long_message_from_a_backup),
         STORY(test_alive),
         STORY(test_forwarding_after_sync),
         STORY(test_chain),

@@ -139,6 +139,7 @@ static void test_position_repeated(void **state)
     hear(f, s2, ack(1, 22, 1, 0));
     hear(f, s2, position(1, 22, 1, 0, &empty, 1)); /* and lost it */
     assert_int_equal(f->replica.peers[1].next_index, 1);
+    assert_int_equal(f->replica.peers[1].match_index, 0);
 }
 
 /* One that needs entries we no longer hold begins anew at our end and waits for a checkpoint; it is
