@@ -274,6 +274,29 @@ static void test_lost_link_goes_on_to_the_disk(void **state)
     lost_link_goes_on(*state, true);
 }
 
+/* So it does when it is the end that was lost. */
+static void test_lost_end(void **state)
+{
+    struct fixture *f = *state;
+    struct joiner j;
+
+    begin_donation(f, &j, false);
+    while (f->out.open) {
+        arrives(f, &j);
+        is_answered(f, &j);
+        transfer_out_tick(&f->out, f->now, f->machine, &f->effects);
+    }
+    part(f, &j);
+    effects_clear(&f->effects);
+    assert_int_equal(j.in.slices, f->out.sent - 1);
+    transfer_out_found(&f->out, s2, 22);
+    transfer_in_found(&j.in, s1, 11, &j.effects);
+    is_answered(f, &j);
+    arrives(f, &j);
+    assert_true(j.in.complete);
+    joiner_free(&j);
+}
+
 /* Another life of the joiner has nothing of it, and another life of the donor neither. */
 static void test_lost_life_begins_anew(void **state)
 {
@@ -306,7 +329,7 @@ static void test_broken_off_for_the_disk(void **state)
     assert_false(transfer_out_busy(&f->out));
 }
 
-/* Who does not come back is given up. */
+/* Who does not come back is given up, some time after it went. */
 static void test_lost_for_good(void **state)
 {
     struct fixture *f = *state;
@@ -314,6 +337,7 @@ static void test_lost_for_good(void **state)
 
     begin_donation(f, &j, false);
     turn(f, &j);
+    f->now = instant_add_ms(f->now, 100);
     part(f, &j);
     f->now = instant_add_ms(f->now, TRANSFER_SILENCE_MS_MAX - 1);
     transfer_out_tick(&f->out, f->now, f->machine, &f->effects);
@@ -334,6 +358,7 @@ int main(void)
         STORY(test_others_wait_for_it),
         STORY(test_lost_link_goes_on),
         STORY(test_lost_link_goes_on_to_the_disk),
+        STORY(test_lost_end),
         STORY(test_lost_life_begins_anew),
         STORY(test_broken_off_for_the_disk),
         STORY(test_lost_for_good),
