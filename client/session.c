@@ -243,12 +243,11 @@ static void begin_call(struct session *s, struct instant now, const struct sessi
     if (event->once)
         s->repeats = false;
     /* Between calls nobody listens, so that silence was not the servers'. */
-    for (uint32_t i = 0; i < count; i++) {
-        if (s->servers[i].link == SESSION_LINK_CONNECTING)
-            s->servers[i].due = instant_add_ms(now, s->options.connect_ms);
-        if (s->servers[i].link == SESSION_LINK_UP && s->servers[i].count > 0)
-            s->servers[i].due = instant_add_ms(now, SESSION_SILENT_MS_MAX);
-    }
+    for (uint32_t i = 0; i < count; i++)
+        if (s->servers[i].link == SESSION_LINK_CONNECTING ||
+            (s->servers[i].link == SESSION_LINK_UP && s->servers[i].count > 0))
+            s->servers[i].due =
+                instant_add_ms(s->servers[i].due, instant_since_ms(now, s->listened));
 }
 
 static void take_pause(struct session *s, struct instant now)
@@ -346,6 +345,7 @@ void session_init(struct session *s, const struct session_options *options, stru
     s->options = *options;
     s->random = random_seeded(options->seed);
     s->begin = 1;
+    s->listened = now;
     session_renew(s);
     if (options->id != 0) {
         s->id = options->id;
@@ -378,12 +378,12 @@ void session_receive(struct session *s, struct instant now, const struct session
             cut(s, now, event->server, out);
         break;
     }
-    advance(s, now, out);
-    session_check(s);
+    session_tick(s, now, out);
 }
 
 void session_tick(struct session *s, struct instant now, struct session_effects *out)
 {
+    s->listened = now;
     advance(s, now, out);
     session_check(s);
 }

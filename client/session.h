@@ -131,15 +131,16 @@ struct session_call {
 struct session {
     struct session_options options;
     struct random random;
-    uint64_t id;        /* of the session, non-zero, below 2^63 */
-    uint64_t sequence;  /* of the last once call; `before` before the first */
-    uint64_t before;    /* the first is one more: 1, or what the cluster said */
-    uint64_t begin;     /* first sequence of the next session */
-    uint64_t request;   /* number of the last call */
-    bool resumed;       /* options.id was given: it is not replaced by a new one */
-    bool repeats;       /* the next once call may be one that an earlier client has sent */
-    bool known;         /* the cluster has answered a once call of this id */
-    uint32_t preferred; /* server that answered last */
+    uint64_t id;             /* of the session, non-zero, below 2^63 */
+    uint64_t sequence;       /* of the last once call; `before` before the first */
+    uint64_t before;         /* the first is one more: 1, or what the cluster said */
+    uint64_t begin;          /* first sequence of the next session */
+    uint64_t request;        /* number of the last call */
+    bool resumed;            /* options.id was given: it is not replaced by a new one */
+    bool repeats;            /* the next once call may be one that an earlier client has sent */
+    bool known;              /* the cluster has answered a once call of this id */
+    uint32_t preferred;      /* server that answered last */
+    struct instant listened; /* when an event or a tick came last */
     struct session_call call;
     struct session_server servers[SERVER_COUNT_MAX];
 };

@@ -496,12 +496,15 @@ static void test_connect_timeout(void **state)
 static void test_silent_connection(void **state)
 {
     struct fixture f = begun(false);
-    uint64_t ms = 250;
 
     (void)state;
     call(&f, 0);
-    tick(&f, ms);
-    reply(&f, ms, 1, SESSION_REPLY_TAKE);
+    for (uint64_t ms = 250; ms < SESSION_SILENT_MS_MAX; ms += 250) {
+        tick(&f, ms);
+        reply(&f, ms, 1, SESSION_REPLY_TAKE);
+        call(&f, ms);
+    }
+    reply(&f, SESSION_SILENT_MS_MAX - 250, 1, SESSION_REPLY_TAKE);
     f.text[0] = '\0';
     tick(&f, SESSION_SILENT_MS_MAX - 1);
     story(&f, "");
