@@ -219,6 +219,13 @@ static bool any_linked(const struct membership *m)
     return false;
 }
 
+/* While there is somebody to ask. And while a grace runs: how late a beat is tells how long we
+ * slept. */
+static bool beats(const struct membership *m)
+{
+    return any_linked(m) || m->unwatched != 0;
+}
+
 static void become_linked(struct membership *m, uint32_t host, const struct message_link_up *link,
                           struct instant now, struct effects *out)
 {
@@ -548,7 +555,7 @@ void membership_tick(struct membership *m, struct instant now, struct effects *o
     if (!m->announced)
         note_members(m, out);
     m->announced = true;
-    if (any_linked(m) && instant_reached(now, m->beat_due))
+    if (beats(m) && instant_reached(now, m->beat_due))
         beat(m, now, out);
     for (uint32_t i = 0; i < m->options.host_count; i++) {
         if (instant_reached(now, silence_deadline(m, i)))
@@ -563,7 +570,7 @@ struct instant membership_deadline(const struct membership *m)
 {
     struct instant deadline = INSTANT_NEVER;
 
-    if (!m->announced || any_linked(m))
+    if (!m->announced || beats(m))
         deadline = m->beat_due;
     for (uint32_t i = 0; i < m->options.host_count; i++) {
         deadline = instant_min(deadline, silence_deadline(m, i));

@@ -433,6 +433,21 @@ static void test_pause_in_grace(void **state)
                         "lfd1 has registered, with 2 of 2 servers\n");
 }
 
+/* Nor does it when there is nobody to whom a heartbeat would be due. */
+static void test_pause_in_grace_of_all(void **state)
+{
+    struct fixture *f = *state;
+
+    begin_with_h1(f);
+    link_down(f, LFD1);
+    story_until(&f->story, 100);
+    story_skip(&f->story);
+    story_pause_until(&f->story, 5000);
+    story_tick(&f->story);
+    story_until(&f->story, 5800);
+    story_is(&f->story, "woke up 4880 ms late: nobody is blamed for it\n");
+}
+
 /* An order goes to the lfd of the server; where there is none the rm hears so. */
 static void test_orders(void **state)
 {
@@ -623,6 +638,7 @@ int main(void)
         STORY(test_own_pause_is_forgiven),
         STORY(test_own_short_pause_is_forgiven),
         STORY(test_pause_in_grace),
+        STORY(test_pause_in_grace_of_all),
         STORY(test_orders),
         STORY(test_start_failed),
         STORY(test_progress_passed_on),
