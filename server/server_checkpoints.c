@@ -152,6 +152,7 @@ static void receive_begin(struct server *s, struct instant now, const struct mes
     }
     transfer_in_begin(&s->transfer_in, s->machine, message, direct, direct && s->options.persistent,
                       out);
+    s->transfer_in.heard = now;
     if (!direct)
         return;
     progress_begin(&s->progress, now, PHASE_RECEIVING, message->checkpoint_begin.bytes_estimated);
