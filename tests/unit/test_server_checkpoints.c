@@ -174,7 +174,7 @@ static void test_one_state_at_a_time(void **state)
 {
     struct fixture *f = *state;
 
-    f->now = instant_add_ms(f->now, 10 * TRANSFER_PARTED_MS_MAX);
+    f->now = instant_add_ms(f->now, 10ull * TRANSFER_PARTED_MS_MAX);
     lack_state(f);
     offer_state(f, s3);
     assert_true(said(f, "receive a checkpoint of entry 95 from s3"));
