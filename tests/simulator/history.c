@@ -504,13 +504,18 @@ bool history_linearizable(struct history *h)
     if (h->forgiven || h->count > LINEAR_COUNT_MAX / 2)
         return true;
     told_fill(&told);
-    if (linear_check(told.list, told.count, STATES_MAX, &result) == LINEAR_NO)
-        explain(h, &told, &result);
+    switch (linear_check(told.list, told.count, STATES_MAX, &result)) {
+    case LINEAR_NO: explain(h, &told, &result); break;
+    case LINEAR_UNDECIDED:
+        wrong(h, "key %s: not decided whether it is linearizable", h->keys[result.key].name);
+        break;
+    default: break;
+    }
     for (uint32_t i = 0; i < h->key_count; i++)
         free(told.beginnings[i]);
     free(told.list);
     free(told.numbers);
-    return result.verdict != LINEAR_NO;
+    return result.verdict == LINEAR_YES;
 }
 
 /* ------------------------------------------------------------------ as a file */
