@@ -196,17 +196,19 @@ const char *phase_name(uint8_t phase);
     F(u8, up) /* 1: connected and answering */ \
     F(u32, pid)
 #define FENCE_FIELDS(F) F(u64, number) /* promise to refuse every view below it */
-#define REPORT_FIELDS(F)                                                                    \
-    F(u64, number) /* of the fence answered */                                              \
-    F(u64, incarnation)                                                                     \
-    F(u8, intact)        /* 1: the journal lacks nothing this server acknowledged */        \
-    F(u8, cut)           /* 1: but maybe the last group, torn when the power went */        \
-    F(lives, lives)      /* nor, intact or not, what these lives of it did */               \
-    F(u64, journal_view) /* latest view whose start this journal holds whole */             \
-    F(u64, last_index)                                                                      \
-    F(u64, commit_index)                                                                    \
-    F(u8, stateless)      /* 1: the state before its journal is missing: it may not lead */ \
-    F(u32, lease_left_ms) /* longest lease it may still have granted */
+#define REPORT_FIELDS(F)                                                                      \
+    F(u64, number) /* of the fence answered */                                                \
+    F(u64, incarnation)                                                                       \
+    F(u8, intact)        /* 1: the journal lacks nothing this server acknowledged */          \
+    F(u8, cut)           /* 1: but maybe the last group, torn when the power went */          \
+    F(lives, lives)      /* nor, intact or not, what these lives of it did */                 \
+    F(u64, journal_view) /* latest view whose start this journal holds whole */               \
+    F(u64, last_index)                                                                        \
+    F(u64, commit_index)                                                                      \
+    F(u64, discarded_view)  /* not intact, but lacks nothing that it acknowledged behind */   \
+    F(u64, discarded_index) /* the end of the intact journal that it threw away; 0: may */    \
+    F(u8, stateless)        /* 1: the state before its journal is missing: it may not lead */ \
+    F(u32, lease_left_ms)   /* longest lease it may still have granted */
 #define VIEW_FIELDS(F)                                                                  \
     F(u64, number)     /* only grows; stored by the rm before it is sent */             \
     F(u8, style)       /* enum style */                                                 \
@@ -226,6 +228,8 @@ const char *phase_name(uint8_t phase);
     F(u64, journal_index)                                         \
     F(u64, commit_index)                                          \
     F(u64, executed_index)                                        \
+    F(u64, discarded_view) /* as in a report */                   \
+    F(u64, discarded_index)                                       \
     F(u32, clients) /* connections on its client port */
 #define ACTIVE_FIELDS(F) \
     F(u64, number)       \

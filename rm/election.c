@@ -77,6 +77,14 @@ int election_compare(const struct message_report *a, const struct message_report
     return 0;
 }
 
+bool election_vouches(const struct message_report *report, const struct message_report *leader)
+{
+    const struct message_report discarded = { .journal_view = report->discarded_view,
+                                              .last_index = report->discarded_index };
+
+    return report->intact || (discarded.journal_view && election_compare(&discarded, leader) <= 0);
+}
+
 /* The view's primary speaks for it alone: what was committed in it is what its primary committed,
  * out of its own journal. Only the same life does: with journals on disk, a primary may have
  * committed by the word of others what it had yet to flush itself. */

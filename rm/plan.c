@@ -257,26 +257,47 @@ void plan_say_lacking(const struct view *v, uint32_t set, char waits[VIEW_TEXT_S
                    roster_names(set, names));
 }
 
+static uint32_t intact_set(const struct view *v)
+{
+    uint32_t set = 0;
+
+    for (uint32_t i = 0; i < v->options.server_count; i++)
+        if (is_present(v, i) && v->election.latest[i].intact)
+            set |= 1u << i;
+    return set;
+}
+
+static bool has_lived(const struct message_report *report)
+{
+    return report->last_index || report->journal_view || report->discarded_view ||
+           report->stateless;
+}
+
 /* Without stored views nobody can say who acknowledged what: every server must report, and none may
- * lack anything; or all are empty, and nothing ever was acknowledged. */
+ * lack anything that the highest intact journal lacks, too; or all are empty, and nothing ever was
+ * acknowledged. */
 static node_id elect_of_all(const struct view *v, struct plan *plan, char waits[VIEW_TEXT_SIZE])
 {
     uint32_t all = (1u << v->options.server_count) - 1u, present = present_set(v), sound = 0;
+    node_id leader = highest_of(v, intact_set(v));
     char names[ROSTER_NAMES_SIZE];
 
     plan->all_equal_empty = true;
     for (uint32_t i = 0; i < v->options.server_count; i++) {
         if (!in_set(present, i))
             continue;
-        if (v->election.latest[i].last_index || v->election.latest[i].journal_view)
+        if (has_lived(&v->election.latest[i]))
             plan->all_equal_empty = false;
-        if (v->election.latest[i].intact)
+        if (leader != NODE_NONE &&
+            election_vouches(&v->election.latest[i], &v->election.latest[node_index(leader)]))
             sound |= 1u << i;
     }
-    if (plan->all_equal_empty)
+    if (plan->all_equal_empty) {
         sound = present;
+        leader = highest_of(v, present);
+    }
     if (sound == all)
-        return highest_of(v, all);
+        return leader;
     if (plan->all_equal_empty)
         (void)snprintf(waits, VIEW_TEXT_SIZE, "view %llu waits for a report of: %s",
                        (unsigned long long)v->number, roster_names(all & ~sound, names));
@@ -314,7 +335,8 @@ static bool belongs(const struct view *v, struct instant now, const struct plan 
     case PLAN_ACCEPT_LOSS: return false;
     case PLAN_ALL_SERVERS:
         return plan->all_equal_empty ||
-               v->election.latest[i].journal_view == v->election.latest[first].journal_view;
+               (v->election.latest[i].intact &&
+                v->election.latest[i].journal_view == v->election.latest[first].journal_view);
     case PLAN_ELECTION: break;
     }
     if (in_set(excluded(v, now), i))
@@ -441,16 +463,17 @@ static uint32_t lease_wait_ms(const struct view *v, struct instant now)
 
 /* Where the stored views do not tell who acknowledged what, the next view may still come to
  * nothing, and then they must: as if there had been a view, that of the leader's last entry, of
- * those who hold what the leader holds. */
+ * those who hold what the leader holds, and will after a restart. */
 static void make_base(const struct view *v, struct plan *plan)
 {
     const struct message_report *leader = &v->election.latest[node_index(plan->view.primary)];
+    uint32_t set = intact_set(v) | 1u << node_index(plan->view.primary);
 
     plan->base = plan->view;
     plan->base.number = leader->journal_view;
     plan->base.members = (struct members){ 0 };
     for (uint32_t i = 0; i < v->options.server_count; i++)
-        if (in_set(present_set(v), i) && election_compare(&v->election.latest[i], leader) == 0)
+        if (in_set(set, i) && election_compare(&v->election.latest[i], leader) == 0)
             members_put(&plan->base.members, NODE_SERVER(i), v->election.latest[i].incarnation);
     plan->base.acks = (uint8_t)members_count(&plan->base.members);
 }

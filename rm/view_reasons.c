@@ -99,12 +99,43 @@ static bool wants_improvement(const struct view *v, struct instant now, char rea
     return true;
 }
 
+/* The end of a journal that a state tells of. */
+static struct message_report end_of(const struct message_state *state)
+{
+    return (struct message_report){ .intact = state->intact,
+                                    .journal_view = state->journal_view,
+                                    .last_index = state->journal_index,
+                                    .discarded_view = state->discarded_view,
+                                    .discarded_index = state->discarded_index };
+}
+
+/* Those whose states do not tell that nothing which they acknowledged is missing. */
+static uint32_t unsound_servers(const struct view *v)
+{
+    struct message_report leader = { 0 };
+    uint32_t set = 0;
+
+    for (uint32_t i = 0; i < v->options.server_count; i++) {
+        struct message_report end = end_of(&v->roster->server[i].state);
+
+        if (end.intact && election_compare(&end, &leader) > 0)
+            leader = end;
+    }
+    for (uint32_t i = 0; i < v->options.server_count; i++) {
+        struct message_report end = end_of(&v->roster->server[i].state);
+
+        if (!election_vouches(&end, &leader))
+            set |= 1u << i;
+    }
+    return set;
+}
+
 /* Without stored views to go by, nobody is fenced before all servers are there and can say what
  * they acknowledged: those that serve a view of which we know nothing may go on meanwhile, and
  * would stand still for as long as one cannot. */
 static uint32_t servers_missing(const struct view *v, bool *lacking)
 {
-    uint32_t missing = 0, unsound = 0;
+    uint32_t missing = 0, unsound = unsound_servers(v);
     bool empty = true;
 
     for (uint32_t i = 0; i < v->options.server_count; i++) {
@@ -112,9 +143,8 @@ static uint32_t servers_missing(const struct view *v, bool *lacking)
 
         if (!s->linked || !s->state_known || s->listed != s->link_incarnation)
             missing |= 1u << i;
-        else if (!s->state.intact)
-            unsound |= 1u << i;
-        if (s->state_known && (s->state.journal_view || s->state.journal_index))
+        if (s->state_known &&
+            (s->state.journal_view || s->state.journal_index || s->state.discarded_view))
             empty = false;
     }
     /* One that was ordered to stop may be on its way out: a view of it would wait for the dead. */

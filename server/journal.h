@@ -41,6 +41,11 @@ struct journal_run {
     uint64_t first_index, view;
 };
 
+/* Where a journal ends: its last entry, and the view of that. */
+struct journal_end {
+    uint64_t view, index;
+};
+
 struct journal_block {
     struct block *block;
     uint64_t first;    /* index of its first record */

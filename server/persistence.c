@@ -154,7 +154,8 @@ static enum error_code conclude(struct persistence *p, const struct recovery_res
         say_recovered(p, result, now);
     if (sound && storage_cut(p->storage, &result->found))
         server_cut(p->server);
-    server_lived(p->server, result->outcome == RECOVERY_DAMAGED ? &none : &p->past.lives);
+    server_lived(p->server, result->outcome == RECOVERY_DAMAGED ? &none : &p->past.lives,
+                 p->past.discarded);
     recovery_close(p->recovery);
     p->recovery = NULL;
     return storage_start(p->storage, &result->found, sound && p->past.intact, result->last_index,
@@ -220,7 +221,7 @@ static void restart(struct persistence *p, uint64_t index)
     struct server_status status;
 
     server_status(p->server, runtime_turn_now(p->options.runtime), &status);
-    storage_reset(p->storage, index, status.view);
+    storage_reset(p->storage, index, status.view, server_discarded(p->server));
 }
 
 static void keep(struct persistence *p, const struct message *message)

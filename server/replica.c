@@ -181,6 +181,7 @@ void replica_tick(struct replica *r, struct instant now, struct effects *out)
     if ((r->role == ROLE_PRIMARY || r->role == ROLE_BACKUP) && entries_adopted(r)) {
         r->intact = true;
         r->cut = false;
+        r->discarded = (struct journal_end){ 0 };
     }
     if (r->options.persistent && r->last_index > r->persist_asked) {
         r->persist_asked = r->last_index;

@@ -76,7 +76,10 @@ struct replica {
                     without it */
     bool cut; /* intact, but maybe for the last group, which the power took or a bit that flipped */
     struct lives lives; /* of this server, of whose acknowledgements the journal lacks none */
-    bool full;          /* the disk is: it acknowledges nothing, and asks to be left out */
+    /* Not intact: where the intact journal ended that was thrown away to join. Everything that this
+     * server ever acknowledged is in any journal that ends there or behind. View 0: not known. */
+    struct journal_end discarded;
+    bool full; /* the disk is: it acknowledges nothing, and asks to be left out */
 
     uint64_t promised;        /* every view below it is refused (rule 2) */
     struct message_view view; /* number 0: none yet */
@@ -180,8 +183,9 @@ bool replica_recover_entry(struct replica *r, uint64_t index, uint64_t view, uin
 bool replica_recovered(struct replica *r, bool intact);
 /* Though intact, it may lack the end: the rm is to ask one server more. */
 void replica_cut(struct replica *r);
-/* Earlier lives whose acknowledgements it does not lack, though it may lack those of others. */
-void replica_lived(struct replica *r, const struct lives *lives);
+/* When not intact: earlier lives whose acknowledgements it does not lack, though it may lack those
+ * of others; and the end of the intact journal that one of them threw away. */
+void replica_lived(struct replica *r, const struct lives *lives, struct journal_end discarded);
 
 /* The disk has no room for what is to be acknowledged, or has room again. */
 void replica_full(struct replica *r, bool full);

@@ -97,6 +97,9 @@ void entries_cut(struct replica *r, uint64_t index, struct effects *out)
 
 void entries_begin_behind(struct replica *r, uint64_t index, uint64_t view, struct effects *out)
 {
+    /* Until it is intact again, it acknowledges nothing. */
+    if (r->intact && r->whole)
+        r->discarded = (struct journal_end){ replica_journal_view(r), r->last_index };
     r->runs[0] = (struct journal_run){ index, view };
     r->run_count = 1;
     r->first_index = index + 1;
@@ -188,7 +191,8 @@ void replica_cut(struct replica *r)
     r->cut = true;
 }
 
-void replica_lived(struct replica *r, const struct lives *lives)
+void replica_lived(struct replica *r, const struct lives *lives, struct journal_end discarded)
 {
     r->lives = *lives;
+    r->discarded = discarded;
 }

@@ -6,7 +6,8 @@ static bool state_equal(const struct message_state *a, const struct message_stat
     return a->incarnation == b->incarnation && a->promised == b->promised && a->view == b->view &&
            a->role == b->role && a->intact == b->intact && a->journal_view == b->journal_view &&
            a->journal_index == b->journal_index && a->commit_index == b->commit_index &&
-           a->executed_index == b->executed_index && a->clients == b->clients;
+           a->executed_index == b->executed_index && a->discarded_view == b->discarded_view &&
+           a->discarded_index == b->discarded_index && a->clients == b->clients;
 }
 
 void views_send_state(struct replica *r, struct instant now, struct effects *out)
@@ -21,6 +22,8 @@ void views_send_state(struct replica *r, struct instant now, struct effects *out
         .journal_index = r->whole ? r->last_index : 0,
         .commit_index = r->commit_index,
         .executed_index = r->executed_index,
+        .discarded_view = r->discarded.view,
+        .discarded_index = r->discarded.index,
         .clients = r->clients,
     };
 
@@ -151,6 +154,8 @@ void views_fence(struct replica *r, struct instant now, uint64_t number, struct 
                               .journal_view = replica_journal_view(r),
                               .last_index = r->whole ? r->last_index : 0,
                               .commit_index = r->commit_index,
+                              .discarded_view = r->discarded.view,
+                              .discarded_index = r->discarded.index,
                               .stateless = !r->whole,
                               .lease_left_ms = young ? r->options.lease_ms
                                                      : (uint32_t)((lease_left + 999) / 1000),

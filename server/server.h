@@ -74,6 +74,8 @@ void server_saved(struct server *server, uint64_t epoch, uint64_t index);
  * disk must know of it before it says server_saved(), and forget it before a RESTART: the next life
  * is intact only then. */
 bool server_complete(const struct server *server);
+/* At a RESTART: what the disk is to know beside, for server_lived() in the next life. */
+struct journal_end server_discarded(const struct server *server);
 /* A slice of the checkpoint being kept is written; the whole is safe, or (done false) given up. */
 void server_slice_kept(struct server *server, struct instant now, struct effects *out);
 void server_checkpoint_kept(struct server *server, struct instant now, bool done,
@@ -97,7 +99,7 @@ void server_recover_entry(struct server *server, const struct journal_record *he
 bool server_recovered(struct server *server, bool intact);
 /* As replica_cut() and replica_lived(). */
 void server_cut(struct server *server);
-void server_lived(struct server *server, const struct lives *lives);
+void server_lived(struct server *server, const struct lives *lives, struct journal_end discarded);
 
 /* The wall clock, once per turn, for the time of entries that no client asks for. */
 void server_wall(struct server *server, uint64_t wall_us);

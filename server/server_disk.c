@@ -74,6 +74,11 @@ bool server_complete(const struct server *s)
            replica_journal_view(r) == r->view.number;
 }
 
+struct journal_end server_discarded(const struct server *s)
+{
+    return s->replica.discarded;
+}
+
 bool disk_keep_due(const struct server *s, struct instant now)
 {
     uint64_t state_bytes, ahead, bytes;
@@ -203,7 +208,7 @@ void server_cut(struct server *s)
     replica_cut(&s->replica);
 }
 
-void server_lived(struct server *s, const struct lives *lives)
+void server_lived(struct server *s, const struct lives *lives, struct journal_end discarded)
 {
-    replica_lived(&s->replica, lives);
+    replica_lived(&s->replica, lives, discarded);
 }

@@ -139,7 +139,7 @@ void storage_persist(struct storage *s, uint64_t epoch, uint64_t index, struct b
             .kind = JOB_PIECE, .epoch = epoch, .index = index, .piece = piece, .owner = owner });
 }
 
-void storage_reset(struct storage *s, uint64_t index, uint64_t view)
+void storage_reset(struct storage *s, uint64_t index, uint64_t view, struct journal_end discarded)
 {
     s->complete = false;
     storage_checkpoint_abandon(s); /* of what is thrown away */
@@ -147,7 +147,8 @@ void storage_reset(struct storage *s, uint64_t index, uint64_t view)
     s->resets++;
     pthread_mutex_unlock(&s->lock);
     storage_jobs_add(&s->turn,
-                     &(struct storage_job){ .kind = JOB_RESET, .index = index, .view = view });
+                     &(struct storage_job){
+                         .kind = JOB_RESET, .index = index, .view = view, .discarded = discarded });
 }
 
 void storage_complete(struct storage *s)
@@ -365,6 +366,8 @@ enum error_code storage_start(struct storage *s, const struct segments_found *fo
     s->found = *found;
     s->life.clean = false;
     s->life.complete = intact;
+    if (intact)
+        s->life.discarded = (struct journal_end){ 0 };
     s->life.cut = intact && storage_cut(s, found);
     s->complete = intact && !s->life.cut;
     lives_add(&s->life.lives, s->options.incarnation);

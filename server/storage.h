@@ -81,6 +81,9 @@ struct storage_past {
     char reason[96]; /* why not intact; empty when it is, or fresh */
     /* When not intact: what these lives acknowledged is on the disk all the same. */
     struct lives lives;
+    /* And what any life acknowledged is in the journals of others that end here or behind: an
+     * intact one that ended here was thrown away. View 0: not known. */
+    struct journal_end discarded;
 };
 
 /* Opens the directory, or makes it; the caller holds the lock of the server's name. ERROR_REFUSED
@@ -119,8 +122,10 @@ enum error_code storage_start(struct storage *storage, const struct segments_fou
  * comes back. */
 void storage_persist(struct storage *storage, uint64_t epoch, uint64_t index, struct bytes piece,
                      struct block *owner);
-/* The journal begins anew behind index; view: in which this happens, for readers of the file. */
-void storage_reset(struct storage *storage, uint64_t index, uint64_t view);
+/* The journal begins anew behind index; view: in which this happens, for readers of the file;
+ * discarded: for the next life. */
+void storage_reset(struct storage *storage, uint64_t index, uint64_t view,
+                   struct journal_end discarded);
 /* What was persisted last belongs to a view of which this server is a member in this life: with it,
  * the journal is complete. To be called before storage_flush(). */
 void storage_complete(struct storage *storage);

@@ -156,12 +156,13 @@ enum error_code folder_write_life(struct storage *s, struct error *error)
 
     lives_print(&s->life.lives, lives);
     (void)snprintf(text, sizeof text,
-                   LIFE_TITLE "\nboot %s\nfsync %s\nend %s\njournal %s\nlives%s\n", s->life.boot,
-                   policy_words[s->life.fsync], s->life.clean ? "clean" : "unknown",
+                   LIFE_TITLE "\nboot %s\nfsync %s\nend %s\njournal %s\nlives%s\n"
+                              "discarded %" PRIu64 " %" PRIu64 "\n",
+                   s->life.boot, policy_words[s->life.fsync], s->life.clean ? "clean" : "unknown",
                    s->life.cut        ? "cut"
                    : s->life.complete ? "complete"
                                       : "incomplete",
-                   lives);
+                   lives, s->life.discarded.view, s->life.discarded.index);
     return text_file_write(s->options.files, s->directory, "life", text, error);
 }
 
@@ -177,6 +178,9 @@ static void life_parse(const char *text, struct storage_life *life, bool *synced
     life->complete = life->cut || strcmp(value, "complete") == 0;
     if (text_file_value(text, "lives", value, sizeof value))
         lives_parse(value, &life->lives);
+    if (!life->complete && text_file_value(text, "discarded", value, sizeof value) &&
+        sscanf(value, "%" SCNu64 " %" SCNu64, &life->discarded.view, &life->discarded.index) != 2)
+        life->discarded = (struct journal_end){ 0 };
 }
 
 static void judge(struct storage_past *past, const struct storage_life *life, bool synced)
@@ -186,8 +190,10 @@ static void judge(struct storage_past *past, const struct storage_life *life, bo
     past->clean = life->clean;
     past->intact = life->complete && kept;
     past->cut = past->intact && life->cut;
-    if (!life->complete && kept)
+    if (!life->complete && kept) {
         past->lives = life->lives;
+        past->discarded = life->discarded;
+    }
     if (!life->complete)
         (void)snprintf(past->reason, sizeof past->reason,
                        "the last life had not caught up with what earlier ones acknowledged");
@@ -216,6 +222,7 @@ static enum error_code life_read(struct storage *s, struct storage_past *past, s
         past->rebooted = !life.boot[0] || strcmp(life.boot, s->life.boot) != 0;
         judge(past, &life, synced);
         s->life.lives = past->lives;
+        s->life.discarded = past->discarded;
     } else {
         past->rebooted = true;
     }

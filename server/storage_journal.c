@@ -189,11 +189,13 @@ static enum error_code act_life(struct storage *s, const struct storage_job *job
     return folder_write_life(s, error);
 }
 
-static bool set_complete(struct storage *s, bool complete)
+static bool set_complete(struct storage *s, bool complete, struct journal_end discarded)
 {
-    if (s->life.complete == complete && !s->life.cut)
+    if (s->life.complete == complete && !s->life.cut && s->life.discarded.view == discarded.view &&
+        s->life.discarded.index == discarded.index)
         return true;
     s->life.complete = complete;
+    s->life.discarded = discarded;
     s->life.cut = false;
     return insist(s, act_life, NULL, 0);
 }
@@ -235,7 +237,8 @@ static bool write_reset(struct storage *s, const struct storage_job *job)
     while (s->publishing)
         pthread_cond_wait(&s->journal_work, &s->lock);
     pthread_mutex_unlock(&s->lock);
-    done = set_complete(s, false) && insist(s, act_forget, NULL, 0) && insist(s, act_reset, job, 1);
+    done = set_complete(s, false, job->discarded) && insist(s, act_forget, NULL, 0) &&
+           insist(s, act_reset, job, 1);
     pthread_mutex_lock(&s->lock);
     if (done)
         s->resets--;
@@ -296,7 +299,7 @@ static bool write_group(struct storage *s, const struct storage_job *jobs, size_
         return false;
     if (wants_sync(s) && !insist(s, act_sync, NULL, 0))
         return false;
-    if (complete && !set_complete(s, true))
+    if (complete && !set_complete(s, true, (struct journal_end){ 0 }))
         return false;
     report_group(s, jobs, count);
     return true;

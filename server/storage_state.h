@@ -22,6 +22,7 @@ enum storage_job_kind {
 struct storage_job {
     enum storage_job_kind kind;
     uint64_t epoch, index, view;
+    struct journal_end discarded;
     struct bytes piece;
     struct block *owner; /* held; only the loop may let go of it: NULL when it has none */
 };
@@ -48,8 +49,9 @@ struct storage_life {
     char boot[BOOT_ID_SIZE];
     enum fsync_policy fsync;
     bool clean, complete;
-    bool cut;           /* complete, but for the end: storage_cut() */
-    struct lives lives; /* that wrote here since it is not complete, this one included */
+    bool cut;                     /* complete, but for the end: storage_cut() */
+    struct lives lives;           /* that wrote here since it is not complete, this one included */
+    struct journal_end discarded; /* not complete: as in storage_past */
 };
 
 /* What the threads have to say, until the loop takes it. */

@@ -142,6 +142,8 @@ void disk_life_write(struct process *p, bool complete)
                                    .always = disk_syncs_always(p),
                                    .boot = p->sim->boot[p->host],
                                    .lives = p->disk->life.lives };
+    if (!complete)
+        p->disk->life.discarded = p->disk->discarded;
 }
 
 bool disk_resets(const struct disk *d, uint64_t from)

@@ -84,6 +84,13 @@ static bool is_kept(const struct process *p)
     return !life->damaged && (life->always || life->clean || life->boot == p->sim->boot[p->host]);
 }
 
+static struct journal_end discarded_before(const struct process *p)
+{
+    const struct life *life = &p->disk->life;
+
+    return is_kept(p) && !life->complete ? life->discarded : (struct journal_end){ 0 };
+}
+
 /* Entries that only the checkpoint has leave a gap, which must not be taken for a loss. */
 static void begin_behind(struct process *p)
 {
@@ -96,9 +103,12 @@ static void begin_behind(struct process *p)
 }
 
 /* What the new life begins with. */
-static void live(struct process *p, bool intact, bool cut, const struct lives *lives)
+static void live(struct process *p, bool intact, bool cut, const struct lives *lives,
+                 struct journal_end discarded)
 {
+    server_lived(p->server, lives, discarded);
     p->disk->life.lives = *lives;
+    p->disk->discarded = discarded;
     lives_add(&p->disk->life.lives, p->incarnation);
     p->disk->complete_wanted = intact && !cut;
     disk_life_write(p, intact);
@@ -119,10 +129,10 @@ void disk_discard(struct process *p)
 {
     const struct lives none = { 0 };
     struct lives lives = p->disk->useless_damaged || !is_kept(p) ? none : p->disk->life.lives;
+    struct journal_end discarded = discarded_before(p);
 
     disk_empty(p);
-    server_lived(p->server, &lives);
-    live(p, false, false, &lives);
+    live(p, false, false, &lives, discarded);
 }
 
 enum disk_outcome disk_recover(struct process *p)
@@ -132,6 +142,7 @@ enum disk_outcome disk_recover(struct process *p)
     bool kept = is_kept(p), intact = kept && d->life.complete;
     bool cut = intact && disk_cut(p);
     struct lives lives = kept && !d->life.complete ? d->life.lives : none;
+    struct journal_end discarded = discarded_before(p);
 
     if (d->fails_reads > 0) {
         d->fails_reads--;
@@ -152,8 +163,7 @@ enum disk_outcome disk_recover(struct process *p)
         sim_trace(p->sim, p->node, "the end of its journal was cut");
         server_cut(p->server);
     }
-    server_lived(p->server, &lives);
-    live(p, intact, cut, &lives);
+    live(p, intact, cut, &lives, discarded);
     if (!intact && server_journal(p->server)->last > 0)
         sim_trace(p->sim, p->node, "its journal may lack entries");
     return DISK_READ;

@@ -33,6 +33,7 @@ struct life {
     bool always; /* written under fsync = "always" */
     uint64_t boot;
     struct lives lives; /* that wrote here since it is not complete */
+    struct journal_end discarded;
 };
 
 struct disk {
@@ -52,14 +53,15 @@ struct disk {
     struct life life;
 
     /* The journal's thread. */
-    bool busy;             /* with a group: of what waits behind it nothing is written yet */
-    uint64_t group_end;    /* of that group, counted as above */
-    bool full;             /* as its server was told */
-    bool piece, complete;  /* of what waits: it has entries, and makes the journal complete */
-    bool complete_wanted;  /* as its server said last */
-    uint64_t epoch, index; /* of the last piece handed over */
-    uint64_t sync_due_ns;  /* fsync = "interval": 0 when nothing waits for it */
-    uint64_t generation;   /* of the checkpoint being written */
+    bool busy;            /* with a group: of what waits behind it nothing is written yet */
+    uint64_t group_end;   /* of that group, counted as above */
+    bool full;            /* as its server was told */
+    bool piece, complete; /* of what waits: it has entries, and makes the journal complete */
+    bool complete_wanted; /* as its server said last */
+    struct journal_end discarded; /* as its server said at the last reset */
+    uint64_t epoch, index;        /* of the last piece handed over */
+    uint64_t sync_due_ns;         /* fsync = "interval": 0 when nothing waits for it */
+    uint64_t generation;          /* of the checkpoint being written */
     uint64_t checkpoint_until_ns; /* its thread works till then */
     uint32_t slices;              /* under way */
 

@@ -109,8 +109,7 @@ static void group_begin(struct process *p)
     if (d->busy || (d->written == d->count && !d->complete))
         return;
     if (disk_resets(d, d->written)) {
-        if (d->life.complete)
-            disk_life_write(p, false);
+        disk_life_write(p, false);
         disk_forget_checkpoints(d);
     }
     d->busy = true;
@@ -326,6 +325,7 @@ static void reset(struct process *p, uint64_t index)
     struct disk *d = p->disk;
 
     d->complete = d->complete_wanted = d->piece = false;
+    d->discarded = server_discarded(p->server);
     disk_hand_over(d, (struct written){ .reset = true, .index = index }, (struct bytes){ 0 });
     group_begin(p);
 }

@@ -66,6 +66,16 @@ static void test_recovers_behind_replaced_entries(void **state)
     assert_int_equal(replica_journal_view(&f->replica), 4);
 }
 
+static struct message reset(struct fixture *f, uint64_t number, uint64_t index)
+{
+    return (struct message){ .type = MESSAGE_APPEND,
+                             .append = { .view = number,
+                                         .prev_index = index,
+                                         .prev_view = number,
+                                         .stamp = f->now.ns,
+                                         .reset = true } };
+}
+
 /* A server that was empty is intact once it holds the beginning of a view that it is a member of:
  * others had what its earlier lives acknowledged. Not as a joiner, and not any more when it begins
  * its journal anew. */
@@ -86,14 +96,58 @@ static void test_intact_as_member(void **state)
     tick(f, 1);
     assert_true(f->replica.intact);
     hear(f, NODE_RM, view(3, s2, 2, 6));
-    hear(
-        f, s2,
-        (struct message){
-            .type = MESSAGE_APPEND,
-            .append = {
-                .view = 3, .prev_index = 90, .prev_view = 3, .stamp = f->now.ns, .reset = true } });
+    hear(f, s2, reset(f, 3, 90));
     tick(f, 1);
     assert_false(f->replica.intact);
+}
+
+/* A joiner that throws an intact journal away remembers where that ended, also when it is to begin
+ * anew once more before it has caught up, and tells the rm; until it is intact again (seed
+ * 2003152). */
+static void test_remembers_what_it_threw_away(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t last;
+
+    replica_recover_state(&f->replica, 50, 2);
+    assert_true(replica_recover_entry(&f->replica, 51, 3, &last));
+    assert_true(replica_recovered(&f->replica, true));
+    link_up(f, NODE_RM, 1);
+    link_up(f, s2, 22);
+    hear(f, NODE_RM, view(4, s2, 1, 2));
+    assert_int_equal(f->replica.discarded.view, 0);
+    hear(f, s2, reset(f, 4, 90));
+    hear(f, s2, reset(f, 4, 95));
+    assert_false(f->replica.intact);
+    assert_int_equal(f->replica.discarded.view, 3);
+    assert_int_equal(f->replica.discarded.index, 51);
+    hear(f, NODE_RM, (struct message){ .type = MESSAGE_FENCE, .fence = { .number = 5 } });
+    assert_true(said(f, "discarded_view=3 discarded_index=51 stateless=1"));
+
+    hear(f, NODE_RM, view(5, s2, 2, 3));
+    replica_restored(&f->replica, 95);
+    hear(f, s2, append(f, 5, 4, 96, 97, 5, 95));
+    tick(f, 1);
+    assert_true(f->replica.intact);
+    assert_int_equal(f->replica.discarded.view, 0);
+}
+
+/* One that was not intact cannot tell what it lacks, unless an earlier life could. */
+static void test_threw_away_what_lacked(void **state)
+{
+    struct fixture *f = *state;
+    const struct lives none = { 0 };
+
+    replica_recover_state(&f->replica, 50, 2);
+    assert_true(replica_recovered(&f->replica, false));
+    link_up(f, s2, 22);
+    hear(f, NODE_RM, view(4, s2, 1, 2));
+    hear(f, s2, reset(f, 4, 90));
+    assert_int_equal(f->replica.discarded.view, 0);
+    replica_lived(&f->replica, &none, (struct journal_end){ 3, 60 });
+    hear(f, s2, reset(f, 4, 95));
+    assert_int_equal(f->replica.discarded.view, 3);
+    assert_int_equal(f->replica.discarded.index, 60);
 }
 
 /* A joiner whose journal we can continue gets the rest, and is announced when it is near the end.
@@ -526,6 +580,8 @@ int main(void)
         STORY(test_recovers_from_two_resets),
         STORY(test_recovers_behind_replaced_entries),
         STORY(test_intact_as_member),
+        STORY(test_remembers_what_it_threw_away),
+        STORY(test_threw_away_what_lacked),
         STORY(test_joiner_by_suffix),
         STORY(test_position_repeated),
         STORY(test_joiner_by_checkpoint),

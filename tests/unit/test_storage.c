@@ -107,7 +107,7 @@ static void test_reset(void **state)
 
     begin(f);
     put(f, 1, 10);
-    storage_reset(f->storage, 100, 3);
+    storage_reset(f->storage, 100, 3, (struct journal_end){ 0 });
     hand_over(f, 2, 101, 2);
     flush_to(f, 102);
     end(f);

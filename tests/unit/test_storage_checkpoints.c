@@ -69,7 +69,7 @@ static void test_reset_forgets_checkpoints(void **state)
     put(f, 1, 20);
     keep_checkpoint(f, 10);
     keep_checkpoint(f, 20);
-    storage_reset(f->storage, 12, 4);
+    storage_reset(f->storage, 12, 4, (struct journal_end){ 0 });
     keep_checkpoint_later(f, 13);
     hand_over(f, 2, 13, 1);
     storage_flush(f->storage);
@@ -108,10 +108,10 @@ static void test_reset_is_safe_before_complete(void **state)
     f->options.fsync = FSYNC_NEVER;
     f->gated.fdatasync = counted_fdatasync;
     begin(f);
-    storage_reset(f->storage, 30, 4);
+    storage_reset(f->storage, 30, 4, (struct journal_end){ 0 });
     hand_over(f, 2, 31, 2);
     flush_to(f, 32);
-    storage_reset(f->storage, 12, 4);
+    storage_reset(f->storage, 12, 4, (struct journal_end){ 0 });
     hand_over(f, 3, 13, 1);
     flush_to(f, 13);
     atomic_store(&f->syncs, 0);

@@ -101,13 +101,64 @@ static void test_lives_after_reset(void **state)
     begin_complete(f);
     crash(f);
     begin(f);
-    storage_reset(f->storage, 100, 3);
+    storage_reset(f->storage, 100, 3, (struct journal_end){ 0 });
     hand_over(f, 2, 101, 1);
     flush_to(f, 101);
     crash(f);
     open_it(f);
     assert_false(f->past.intact);
     expect_lives(f, 2, 2);
+}
+
+/* Where the journal ended that was thrown away is kept, through further lives and resets, and
+ * whatever becomes of what they wrote, until it is complete again. */
+static void test_discarded(void **state)
+{
+    struct fixture *f = *state;
+    struct error error;
+
+    begin_complete(f);
+    storage_reset(f->storage, 100, 3, (struct journal_end){ 2, 77 });
+    hand_over(f, 2, 101, 1);
+    flush_to(f, 101);
+    crash(f);
+    begin(f);
+    assert_false(f->past.intact);
+    assert_int_equal(f->past.discarded.view, 2);
+    assert_int_equal(f->past.discarded.index, 77);
+    storage_reset(f->storage, 200, 3, f->past.discarded);
+    hand_over(f, 3, 201, 1);
+    flush_to(f, 201);
+    crash(f);
+    open_it(f);
+    assert_int_equal(storage_discard(f->storage, &error), ERROR_NONE);
+    start_at(f, 0);
+    crash(f);
+    begin(f);
+    assert_int_equal(f->past.discarded.view, 2);
+    assert_int_equal(f->past.discarded.index, 77);
+    become_complete(f);
+    crash(f);
+    open_it(f);
+    assert_true(f->past.intact);
+    assert_int_equal(f->past.discarded.view, 0);
+}
+
+/* Where not all was synced before a reboot, nothing is believed. */
+static void test_discarded_and_rebooted(void **state)
+{
+    struct fixture *f = *state;
+
+    f->options.fsync = FSYNC_NEVER;
+    begin_complete(f);
+    storage_reset(f->storage, 100, 3, (struct journal_end){ 2, 77 });
+    hand_over(f, 2, 101, 1);
+    flush_to(f, 101);
+    crash(f);
+    reboot(f);
+    open_it(f);
+    assert_false(f->past.intact);
+    assert_int_equal(f->past.discarded.view, 0);
 }
 
 static void test_complete(void **state)
@@ -130,7 +181,7 @@ static void test_reset_is_incomplete(void **state)
     struct fixture *f = *state;
 
     begin_complete(f);
-    storage_reset(f->storage, 100, 3);
+    storage_reset(f->storage, 100, 3, (struct journal_end){ 0 });
     hand_over(f, 2, 101, 1);
     flush_to(f, 101);
     crash(f);
@@ -316,6 +367,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_incomplete),      TEST(test_lives_before_complete),
         TEST(test_lives_are_lost),  TEST(test_lives_after_reset),
+        TEST(test_discarded),       TEST(test_discarded_and_rebooted),
         TEST(test_complete),        TEST(test_reset_is_incomplete),
         TEST(test_rebooted),        TEST(test_cut),
         TEST(test_torn_before_end), TEST(test_end_is_synced),

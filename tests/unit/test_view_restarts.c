@@ -215,6 +215,110 @@ static void test_lost_store_fences_nobody(void **state)
     story(f, "[fence 10: s1 s2 s3]\nfence 10 sent to s1, s2, s3 (no view yet)\n");
 }
 
+/* The state, or the report, of a server that threw an intact journal away to join. */
+static void states_discarded(struct story *f, uint64_t ms, node_id server, uint64_t view,
+                             uint64_t index)
+{
+    uint64_t incarnation = f->rm.roster.server[node_index(server)].link_incarnation;
+
+    deliver(f, ms, server,
+            (struct message){ .type = MESSAGE_STATE,
+                              .state = { .incarnation = incarnation,
+                                         .view = 9,
+                                         .promised = 9,
+                                         .discarded_view = view,
+                                         .discarded_index = index } });
+}
+
+static void reports_discarded(struct story *f, uint64_t ms, node_id server, uint64_t view,
+                              uint64_t index)
+{
+    uint64_t incarnation = f->rm.roster.server[node_index(server)].link_incarnation;
+
+    deliver(f, ms, server,
+            (struct message){ .type = MESSAGE_REPORT,
+                              .report = { .number = f->rm.view.number,
+                                          .incarnation = incarnation,
+                                          .discarded_view = view,
+                                          .discarded_index = index,
+                                          .stateless = 1 } });
+}
+
+/* All are here without a store, s1 and s2 in view 9 with entries up to 5. */
+static void serve_without_store(struct story *f)
+{
+    begin(f, 0);
+    gfd_link(f, 0);
+    for (uint32_t i = 0; i < 3; i++)
+        comes_back(f, 1000, NODE_SERVER(i), life(NODE_SERVER(i), 1));
+    states(f, 1000, S1, 9, 9);
+    states(f, 1000, S2, 9, 9);
+    forget(f);
+}
+
+/* The store is lost, and a server was just made to begin anew by the primary that serves: what it
+ * threw away ended before what the others hold, so nobody waits for it (seed 2003152). */
+static void test_lost_store_and_joiner(void **state)
+{
+    struct story *f = *state;
+
+    serve_without_store(f);
+    states_discarded(f, 1001, S3, 8, 70);
+    story(f, "[fence 10: s1 s2 s3]\nfence 10 sent to s1, s2, s3 (no view yet)\n");
+    reports(f, 1002, S1, 9, 6);
+    reports(f, 1002, S2, 9, 7);
+    reports_discarded(f, 1003, S3, 8, 70);
+    story(f, "[store]\n"
+             "view 10 stored\n"
+             "[view 10: s1 s2 s3]\n"
+             "view 10 sent: primary s2, members s1, s2, acks 2, active\n"
+             "2 members: s1, s2; view 10, primary s2\n");
+    assert_int_equal(f->rm.saved.views[0].number, 9); /* what it begins with */
+    assert_int_equal(f->rm.saved.views[0].members.set, 2);
+}
+
+/* It threw away more than anybody there holds: that may have been acknowledged. */
+static void test_lost_store_and_more_thrown_away(void **state)
+{
+    struct story *f = *state;
+
+    serve_without_store(f);
+    states_discarded(f, 1001, S3, 9, 6);
+    story(f, "the stored views are lost: the next one waits for an intact report of: s3; "
+             "`holdfast recover --accept-loss` goes on without\n");
+    states_discarded(f, 1002, S3, 9, 5);
+    forget(f);
+    reports(f, 1003, S1, 9, 7);
+    reports(f, 1003, S2, 9, 6);
+    reports_discarded(f, 1004, S3, 9, 8);
+    tick(f, 1200);
+    story(f, "the stored views are lost: the next one waits for an intact report of: s3; "
+             "`holdfast recover --accept-loss` goes on without\n");
+    assert_int_equal(f->rm.saved.view_count, 0);
+}
+
+/* A joiner that waits for its state and servers that lost their disks are not a new cluster. */
+static void test_lost_store_and_disks(void **state)
+{
+    struct story *f = *state;
+
+    begin(f, 0);
+    gfd_link(f, 0);
+    for (uint32_t i = 0; i < 3; i++) {
+        comes_back(f, 1000, NODE_SERVER(i), life(NODE_SERVER(i), 1));
+        states(f, 1000, NODE_SERVER(i), 0, 0);
+    }
+    assert_true(f->rm.view.fencing);
+    forget(f);
+    reports_damaged(f, 1001, S1, 0, 0);
+    reports_damaged(f, 1001, S2, 0, 0);
+    reports_discarded(f, 1002, S3, 8, 70);
+    tick(f, 1200);
+    story(f, "the stored views are lost: the next one waits for an intact report of: s1, s2, s3; "
+             "`holdfast recover --accept-loss` goes on without\n");
+    assert_int_equal(f->rm.saved.view_count, 0);
+}
+
 /* The gfd restarts and lists only who has registered: absence is no death for grace_ms. */
 static void test_gfd_restart(void **state)
 {
@@ -261,6 +365,9 @@ int main(void)
         STORY(test_view_without_store_comes_to_nothing),
         STORY(test_old_store_stands_back),
         STORY(test_lost_store_fences_nobody),
+        STORY(test_lost_store_and_joiner),
+        STORY(test_lost_store_and_more_thrown_away),
+        STORY(test_lost_store_and_disks),
         STORY(test_gfd_restart),
         STORY(test_gfd_away),
     };
