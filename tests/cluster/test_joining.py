@@ -12,13 +12,17 @@ KEYS = 1000000
 STATE_BYTES_MIN = 100e6
 
 
-def fill(c, keys=KEYS):
+def put(c):
     with c.client(timeout_s=60) as client:
-        for first in range(0, keys, 1000):
+        for first in range(0, KEYS, 1000):
             words = ["MSET"]
             for key in range(first, first + 1000):
                 words += [f"key:{key:08}", "v" * 64]
             assert client(*words) == "OK"
+
+
+def fill(c):
+    put(c)
     c.wait_same()
 
 
@@ -99,6 +103,26 @@ def test_donor_killed():
         c.wait_log("s1 is to give s3 a checkpoint")
         c.wait_whole(120)
         c.wait_same()
+
+
+def test_store_lost_during_a_join():
+    """the rm loses its store while a server has thrown its journal away to join: it needs no operator"""
+    with Cluster(journal=DISK, acks='"majority"') as c:
+        with c.client() as client:
+            assert client("SET", "before", "s3 leaves") == "OK"
+        c.wait_same()
+        c.operate("stop", "s3")
+        put(c)
+        c.operate("start", "s3")
+        c.wait_log(r"s3: receive a checkpoint of entry \d+")
+        (c.run_dir / "rm.store").unlink()
+        c.kill("rm")
+        c.wait_log("fence .*no view yet")
+        c.wait_whole(120)
+        c.wait_same()
+        for name in c.servers:
+            with c.client(name) as client:
+                assert client("GET", "before") == "s3 leaves", name
 
 
 if __name__ == "__main__":
