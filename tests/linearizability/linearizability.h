@@ -31,7 +31,7 @@
 #define LINEAR_UNKNOWN    UINT64_MAX /* returned_ns: nobody knows whether it happened */
 #define LINEAR_NONE       UINT32_MAX /* no operation */
 #define LINEAR_COUNT_MAX  (1u << 24) /* operations in a history: about 4 GiB of memory */
-#define LINEAR_STATES_MAX (1u << 22) /* default of states_max: 128 MiB */
+#define LINEAR_STATES_MAX (1u << 22) /* default of states_max: 192 MiB */
 
 /* A value of a register: absent, a text (fingerprint and size) or a number. Equal values are equal
  * in both fields. A key must be used with texts only or with numbers only. */
@@ -91,7 +91,7 @@ struct linear_result {
 };
 
 /* Checks a history: at most LINEAR_COUNT_MAX operations, in any order, of keys that begin absent.
- * states_max bounds the configurations remembered for a key (32 bytes each). Takes memory for each
+ * states_max bounds the configurations looked into for a key (48 bytes each). Takes memory for each
  * operation of a key besides, about 200 bytes, and gives it back. */
 enum linear_verdict linear_check(const struct linear_operation *operations, uint32_t count,
                                  uint32_t states_max, struct linear_result *result);

@@ -42,12 +42,17 @@ struct memory_print memory_mixed(struct memory_print set, uint64_t bits, uint64_
     return print;
 }
 
-static struct memory_print *slot_of(const struct memory *m, struct memory_print print)
+static bool is_used(const struct memory_slot *slot)
+{
+    return slot->print.a || slot->print.b;
+}
+
+static struct memory_slot *slot_of(const struct memory *m, struct memory_print print)
 {
     uint64_t i = print.a & (m->capacity - 1);
 
-    while ((m->slots[i].a || m->slots[i].b) &&
-           (m->slots[i].a != print.a || m->slots[i].b != print.b))
+    while (is_used(&m->slots[i]) &&
+           (m->slots[i].print.a != print.a || m->slots[i].print.b != print.b))
         i = (i + 1) & (m->capacity - 1);
     return &m->slots[i];
 }
@@ -59,18 +64,18 @@ static void grow(struct memory *m)
     m->capacity = 2 * old.capacity;
     m->slots = memory_zeroed(m->capacity, sizeof *m->slots);
     for (uint64_t i = 0; i < old.capacity; i++)
-        if (old.slots[i].a || old.slots[i].b)
-            *slot_of(m, old.slots[i]) = old.slots[i];
+        if (is_used(&old.slots[i]))
+            *slot_of(m, old.slots[i].print) = old.slots[i];
     memory_free(&old);
 }
 
-bool memory_add(struct memory *m, struct memory_print print)
+bool memory_add(struct memory *m, struct memory_print print, uint32_t spent)
 {
-    struct memory_print *slot = slot_of(m, print);
+    struct memory_slot *slot = slot_of(m, print);
 
-    if (slot->a || slot->b || memory_is_full(m))
+    if (memory_is_full(m) || (is_used(slot) && slot->spent <= spent))
         return false;
-    *slot = print;
+    *slot = (struct memory_slot){ print, spent };
     m->count++;
     if (2 * (uint64_t)m->count > m->capacity)
         grow(m);

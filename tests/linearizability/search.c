@@ -10,7 +10,20 @@
  *   all reads of the present value that may be placed are, a write must follow, and this one can
  *   stand directly before it.
  * - What fits, on a key that only grows (`growing`: appends or positive additions and reads): each
- *   result says at which level its operation began, and that level never comes again. */
+ *   result says at which level its operation began, and that level never comes again.
+ *
+ * Choices that are left out: they lead nowhere, or another leads as far. If there is an order that
+ * fits, there is one with the fewest operations of unknown outcome; these keep such a one.
+ * - What ends a value that another operation has still to see and that none leaves again, on a key
+ *   that does not grow: the other could never be placed.
+ * - A write directly behind an operation of unknown outcome (`blind`): it leaves the same value
+ *   without that one, so the order was not one of the fewest.
+ * - One of unknown outcome before its twin, the same invoked earlier: that may stand wherever this
+ *   one does, and neither must be placed at all.
+ * - A configuration that was looked into with as many unknown deletions placed, or fewer, and all
+ *   else alike. They are all twins, so those that it has left were all left there, and whatever
+ *   goes on from it went on from there. A key whose values expire has one for each of them: told
+ *   apart, they multiply what there is to look into by their number. */
 #include "tests/linearizability/search.h"
 
 #include <assert.h>
@@ -24,9 +37,9 @@
 
 struct item {
     const struct linear_operation *operation;
-    struct memory_print print; /* of its being placed */
+    struct memory_print print; /* of its being placed; of an unknown deletion: none */
     uint32_t place;            /* in the history */
-    uint32_t value;            /* simple: number of the value that it writes or reads */
+    uint32_t written, seen;    /* numbers of values, or LINEAR_NONE */
     uint32_t twin;             /* unknown: the same, invoked before this one; else LINEAR_NONE */
     bool placed;
 };
@@ -40,11 +53,14 @@ struct frame {
     struct linear_value value;
 };
 
-/* A value of a simple key, and how many of the operations not yet placed read and write it. */
+/* A value of a key that does not grow, and how many of the operations not yet placed tell that they
+ * saw it, and leave it. */
 struct known_value {
     struct linear_value value;
     uint32_t readers, writers;
 };
+
+#define ABSENT_NUMBER 0u /* the first in the order of values */
 
 /* Circular lists of nodes: 0 is the head of the completed, 1 that of the unknown; 2 + 2 i is the
  * call of item i, 3 + 2 i its return. */
@@ -62,11 +78,12 @@ struct search {
     uint32_t depth;
     uint32_t completed_left;
     struct linear_value value;
-    uint32_t value_number; /* simple: of it */
+    uint32_t value_number; /* of it, if values are numbered */
+    uint32_t deletions;    /* unknown ones placed */
     struct memory_print print;
     bool simple, growing;
-    bool blind; /* the last one placed is an unknown write */
-    struct known_value *values;
+    bool blind;                 /* the last one placed is of unknown outcome */
+    struct known_value *values; /* NULL: not numbered */
     uint32_t value_count;
     struct levels levels; /* growing */
     struct memory memory;
@@ -184,10 +201,10 @@ static void lists_fill(struct search *s)
 
 /* ------------------------------------------------------------------ what is known beforehand */
 
-static bool is_simple(const struct search *s)
+static bool has_only(const struct search *s, enum linear_kind last)
 {
     for (uint32_t i = 0; i < s->count; i++)
-        if (s->items[i].operation->kind > LINEAR_WRITE)
+        if (s->items[i].operation->kind > last)
             return false;
     return true;
 }
@@ -212,19 +229,36 @@ static uint32_t value_find(const struct search *s, struct linear_value value)
     return (uint32_t)(found - s->values);
 }
 
-static struct linear_value value_of(const struct linear_operation *o)
+static uint32_t value_written(const struct search *s, const struct linear_operation *o)
 {
-    return o->kind == LINEAR_READ ? o->result : o->argument;
+    if (is_pure(o))
+        return LINEAR_NONE;
+    return o->kind == LINEAR_DELETE ? ABSENT_NUMBER : value_find(s, o->argument);
+}
+
+/* The one value at which the operation can happen, by its own word. */
+static uint32_t value_seen(const struct search *s, const struct linear_operation *o)
+{
+    if (is_unknown(o))
+        return LINEAR_NONE;
+    switch (o->kind) {
+    case LINEAR_READ:
+    case LINEAR_SWAP: return value_find(s, o->result);
+    case LINEAR_WRITE_IF_ABSENT: return is_pure(o) ? LINEAR_NONE : ABSENT_NUMBER;
+    case LINEAR_WRITE_IF_PRESENT:
+    case LINEAR_DELETE: return is_pure(o) ? ABSENT_NUMBER : LINEAR_NONE;
+    default: return LINEAR_NONE;
+    }
 }
 
 static void value_counts(struct search *s, uint32_t item, uint32_t change)
 {
     const struct item *it = &s->items[item];
 
-    if (it->operation->kind == LINEAR_WRITE)
-        s->values[it->value].writers += change;
-    else if (!is_unknown(it->operation))
-        s->values[it->value].readers += change;
+    if (it->written != LINEAR_NONE)
+        s->values[it->written].writers += change;
+    if (it->seen != LINEAR_NONE)
+        s->values[it->seen].readers += change;
 }
 
 static void values_fill(struct search *s)
@@ -232,18 +266,21 @@ static void values_fill(struct search *s)
     uint32_t kept = 0;
 
     s->values[s->value_count++].value = LINEAR_ABSENT;
-    for (uint32_t i = 0; i < s->count; i++)
-        s->values[s->value_count++].value = value_of(s->items[i].operation);
+    for (uint32_t i = 0; i < s->count; i++) {
+        s->values[s->value_count++].value = s->items[i].operation->argument;
+        s->values[s->value_count++].value = s->items[i].operation->result;
+    }
     qsort(s->values, s->value_count, sizeof *s->values, value_compare);
     for (uint32_t i = 1; i < s->value_count; i++)
         if (!value_equal(s->values[i].value, s->values[kept].value))
             s->values[++kept] = s->values[i];
     s->value_count = kept + 1;
     for (uint32_t i = 0; i < s->count; i++) {
-        s->items[i].value = value_find(s, value_of(s->items[i].operation));
+        s->items[i].written = value_written(s, s->items[i].operation);
+        s->items[i].seen = value_seen(s, s->items[i].operation);
         value_counts(s, i, 1);
     }
-    s->value_number = value_find(s, s->value);
+    s->value_number = ABSENT_NUMBER;
 }
 
 static int twin_compare(const void *a, const void *b)
@@ -260,7 +297,6 @@ static int twin_compare(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* Of unknown operations that are the same, the one invoked first can always go first. */
 static void twins_fill(struct search *s)
 {
     struct item **unknown = memory_zeroed(s->count, sizeof(struct item *));
@@ -279,6 +315,11 @@ static void twins_fill(struct search *s)
     free(unknown);
 }
 
+static bool is_unknown_deletion(const struct linear_operation *o)
+{
+    return is_unknown(o) && o->kind == LINEAR_DELETE;
+}
+
 static void search_init(struct search *s, const struct linear_operation *operations,
                         const uint32_t *order, uint32_t count, uint32_t states_max)
 {
@@ -294,18 +335,21 @@ static void search_init(struct search *s, const struct linear_operation *operati
         assert(o->invoked_ns <= o->returned_ns);
         s->items[i] = (struct item){
             .operation = o,
-            .print = { random_next(&random), random_next(&random) },
             .place = order[i],
+            .written = LINEAR_NONE,
+            .seen = LINEAR_NONE,
             .twin = LINEAR_NONE,
         };
+        if (!is_unknown_deletion(o))
+            s->items[i].print = (struct memory_print){ random_next(&random), random_next(&random) };
         s->completed_left += !is_unknown(o);
     }
     lists_fill(s);
     twins_fill(s);
-    s->simple = is_simple(s);
+    s->simple = has_only(s, LINEAR_WRITE);
     s->growing = !s->simple && levels_apply(operations, order, count);
-    if (s->simple) {
-        s->values = memory_zeroed((size_t)count + 1, sizeof *s->values);
+    if (has_only(s, LINEAR_DELETE)) {
+        s->values = memory_zeroed(2 * (size_t)count + 1, sizeof *s->values);
         values_fill(s);
     } else if (s->growing) {
         levels_init(&s->levels, operations, order, count);
@@ -338,11 +382,12 @@ static void place(struct search *s, uint32_t item, bool forced)
     s->print.a ^= it->print.a;
     s->print.b ^= it->print.b;
     s->completed_left -= !is_unknown(it->operation);
-    s->blind = is_unknown(it->operation) && it->operation->kind == LINEAR_WRITE;
-    if (s->simple) {
+    s->deletions += is_unknown_deletion(it->operation);
+    s->blind = is_unknown(it->operation);
+    if (s->values)
         value_counts(s, item, UINT32_MAX); /* one less */
-        s->value_number = it->value;       /* also of a read: it is the present one */
-    }
+    if (it->written != LINEAR_NONE)
+        s->value_number = it->written;
 }
 
 /* Takes back the last one; its frame is valid until the next is placed. */
@@ -359,18 +404,23 @@ static const struct frame *take_back(struct search *s)
     s->print.a ^= it->print.a;
     s->print.b ^= it->print.b;
     s->completed_left += !is_unknown(it->operation);
-    if (s->simple)
+    s->deletions -= is_unknown_deletion(it->operation);
+    if (s->values)
         value_counts(s, f->item, 1);
     return f;
 }
 
 /* ------------------------------------------------------------------ what to place next */
 
-/* The present value must still be read, but all reads that can be placed are, and nobody will write
- * it again. */
-static bool is_hopeless(const struct search *s)
+/* The operation would end a value that another one has still to see, and nobody leaves again. */
+static bool is_hopeless(const struct search *s, const struct item *it)
 {
-    return s->simple && s->values[s->value_number].readers && !s->values[s->value_number].writers;
+    const struct known_value *present;
+
+    if (it->written == LINEAR_NONE)
+        return false;
+    present = &s->values[s->value_number];
+    return present->writers == 0 && present->readers > (it->seen == s->value_number);
 }
 
 /* A completed operation that can be placed without looking at alternatives, or LINEAR_NONE. */
@@ -387,10 +437,10 @@ static uint32_t find_forced(const struct search *s)
             continue;
         if (is_pure(it->operation))
             return item_of(node);
-        if (s->growing || (s->simple && s->values[it->value].readers == 0))
+        if (s->growing || (s->simple && s->values[it->written].readers == 0 && !is_hopeless(s, it)))
             other = item_of(node);
     }
-    return is_hopeless(s) ? LINEAR_NONE : other;
+    return other;
 }
 
 /* Whether it is any use to place one of unknown outcome here. */
@@ -399,7 +449,7 @@ static bool unknown_helps(const struct search *s, const struct item *it)
     if (it->twin != LINEAR_NONE && !s->items[it->twin].placed)
         return false;
     if (s->simple)
-        return s->values[it->value].readers > 0;
+        return it->written != LINEAR_NONE && s->values[it->written].readers > 0;
     return !s->growing || levels_permit(&s->levels, s->value, it->operation);
 }
 
@@ -408,26 +458,25 @@ static bool can_place(const struct search *s, uint32_t item)
     const struct item *it = &s->items[item];
     struct linear_value next;
 
-    /* An unknown write that the next write covers need not have happened. */
-    if (s->blind && it->operation->kind == LINEAR_WRITE)
+    if ((s->blind && it->operation->kind == LINEAR_WRITE) || is_hopeless(s, it))
         return false;
     if (is_unknown(it->operation) && !unknown_helps(s, it))
         return false;
     return model_step(it->operation, s->value, &next);
 }
 
-/* Whether the configuration that follows has not been looked into. */
+/* Whether the configuration that follows has not been looked into, or only with more deletions. */
 static bool is_new(struct search *s, uint32_t item)
 {
     const struct item *it = &s->items[item];
     struct memory_print print = { s->print.a ^ it->print.a, s->print.b ^ it->print.b };
     struct linear_value next;
-    bool blind = is_unknown(it->operation) && it->operation->kind == LINEAR_WRITE;
+    bool blind = is_unknown(it->operation);
     bool fits = model_step(it->operation, s->value, &next);
 
     assert(fits);
-    return memory_add(&s->memory,
-                      memory_mixed(print, next.bits, next.size ^ (uint64_t)blind << 62));
+    return memory_add(&s->memory, memory_mixed(print, next.bits, next.size ^ (uint64_t)blind << 62),
+                      s->deletions + is_unknown_deletion(it->operation));
 }
 
 /* Unknown operations: the latest first, as most happen soon or never. */
@@ -499,7 +548,7 @@ static enum linear_verdict search_run(struct search *s, struct search_end *end)
         uint32_t item = after == HEAD_COMPLETED ? find_forced(s) : LINEAR_NONE;
         bool forced = item != LINEAR_NONE;
 
-        if (!forced && !is_hopeless(s))
+        if (!forced)
             item = find_next(s, after);
         if (memory_is_full(&s->memory))
             return LINEAR_UNDECIDED;

@@ -7,7 +7,7 @@
 
 #include "tests/linearizability/model.h"
 
-#define STATES_MAX (1u << 21) /* configurations that the search for an order remembers: 64 MiB */
+#define STATES_MAX (1u << 21) /* configurations that the search for an order remembers: 96 MiB */
 
 static const char filling[] = "................................";
 

@@ -381,11 +381,12 @@ static bool put_lie(struct linear_operation *history, uint32_t count, struct ran
         for (uint32_t middle = late; middle-- > 0;) {
             const struct linear_operation *m = &history[middle];
 
-            if (m->key != history[late].key || m->kind == LINEAR_READ ||
+            if (m->key != history[late].key || is_pure(m) ||
                 m->returned_ns >= history[late].invoked_ns)
                 continue;
             for (uint32_t early = middle; early-- > 0;)
                 if (history[early].key == m->key && history[early].kind == LINEAR_READ &&
+                    !is_absent(history[early].result) &&
                     history[early].returned_ns < m->invoked_ns) {
                     history[late].result = history[early].result;
                     return true;
@@ -446,6 +447,74 @@ static void test_one_lie_fails(void **state)
     assert_true(lies > 300);
 }
 
+/* ------------------------------------------------------------------ values that expire */
+
+#define EXPIRING_COUNT 1000u /* operations, and as many expiries */
+
+static struct linear_value told_of(const struct linear_operation *o, struct linear_value value)
+{
+    switch (o->kind) {
+    case LINEAR_READ:
+    case LINEAR_SWAP: return value;
+    case LINEAR_DELETE: return linear_number(!is_absent(value));
+    case LINEAR_WRITE_IF_ABSENT: return linear_number(is_absent(value));
+    default: return LINEAR_ABSENT;
+    }
+}
+
+/* A register that is used in many ways; whatever is asked for may let the value expire later. */
+static struct linear_operation *expiring_history(struct random *random)
+{
+    static const enum linear_kind kinds[] = { LINEAR_READ,  LINEAR_READ,           LINEAR_WRITE,
+                                              LINEAR_WRITE, LINEAR_DELETE,         LINEAR_SWAP,
+                                              LINEAR_WRITE, LINEAR_WRITE_IF_ABSENT };
+    struct linear_operation *history = calloc(EXPIRING_COUNT, 2 * sizeof *history);
+    struct linear_value value = LINEAR_ABSENT;
+
+    assert_non_null(history);
+    for (uint32_t i = 0; i < EXPIRING_COUNT; i++) {
+        struct linear_operation *o = &history[(size_t)2 * i], *expiry = o + 1;
+        uint64_t at = 1000 + i * UINT64_C(100);
+        struct linear_operation effect = {
+            .kind = kinds[random_below(random, sizeof kinds / sizeof kinds[0])],
+            .argument = linear_number(i),
+            .returned_ns = LINEAR_UNKNOWN,
+        };
+
+        /* That of the one before has not been used. */
+        if (i > 0 && random_below(random, 12) == 0)
+            value = LINEAR_ABSENT;
+        *o = effect;
+        o->result = told_of(o, value);
+        o->invoked_ns = at - random_below(random, 300);
+        o->returned_ns = at + random_below(random, 300);
+        (void)model_step(&effect, value, &value);
+        *expiry = (struct linear_operation){ .kind = LINEAR_DELETE,
+                                             .invoked_ns = at,
+                                             .returned_ns = LINEAR_UNKNOWN };
+    }
+    return history;
+}
+
+/* However many expiries there are to choose from, an order is found, and a lie too. */
+static void test_expiries(void **state)
+{
+    struct linear_result result;
+
+    (void)state;
+    for (uint64_t seed = 1; seed <= 8; seed++) {
+        struct random random = random_seeded(seed);
+        struct linear_operation *history = expiring_history(&random);
+
+        if (linear_check(history, 2 * EXPIRING_COUNT, STATES_MAX, &result) != LINEAR_YES)
+            fail_msg("seed %llu: verdict %d", (unsigned long long)seed, result.verdict);
+        assert_true(put_lie(history + EXPIRING_COUNT, EXPIRING_COUNT, &random));
+        if (linear_check(history, 2 * EXPIRING_COUNT, STATES_MAX, &result) != LINEAR_NO)
+            fail_msg("seed %llu: verdict %d of a lie", (unsigned long long)seed, result.verdict);
+        free(history);
+    }
+}
+
 /* ------------------------------------------------------------------ against all orders */
 
 /* Tries each order, without any cleverness. */
@@ -476,6 +545,8 @@ static struct linear_operation anything(struct random *random, uint32_t variant)
         { LINEAR_READ, LINEAR_WRITE, LINEAR_SWAP, LINEAR_DELETE },
         { LINEAR_WRITE_IF_ABSENT, LINEAR_WRITE_IF_PRESENT, LINEAR_DELETE, LINEAR_READ },
         { LINEAR_READ, LINEAR_WRITE, LINEAR_ADD, LINEAR_DELETE },
+        { LINEAR_READ, LINEAR_SWAP, LINEAR_WRITE_IF_ABSENT, LINEAR_DELETE },
+        { LINEAR_SWAP, LINEAR_WRITE, LINEAR_DELETE, LINEAR_DELETE },
     };
     struct linear_operation o = { .kind = kinds[variant][random_below(random, 4)] };
     int64_t small = (int64_t)random_below(random, 3);
@@ -496,7 +567,7 @@ static struct linear_operation anything(struct random *random, uint32_t variant)
     }
     o.invoked_ns = random_below(random, 20);
     o.returned_ns = o.invoked_ns + random_below(random, 15);
-    if (o.kind != LINEAR_READ && random_below(random, 4) == 0)
+    if (o.kind != LINEAR_READ && random_below(random, variant > 5 ? 2 : 4) == 0)
         o.returned_ns = LINEAR_UNKNOWN;
     return o;
 }
@@ -511,13 +582,13 @@ static void test_as_all_orders(void **state)
     uint32_t yes = 0, no = 0;
 
     (void)state;
-    for (uint32_t round = 0; round < 24000; round++) {
+    for (uint32_t round = 0; round < 32000; round++) {
         uint32_t count = 1 + (uint32_t)random_below(&random, 7);
         uint64_t last_ns;
         bool expected;
 
         for (uint32_t i = 0; i < count; i++)
-            o[i] = anything(&random, round % 6);
+            o[i] = anything(&random, round % 8);
         expected = any_order(o, count, (1u << count) - 1, LINEAR_ABSENT);
         if (linear_check(o, count, STATES_MAX, &result) != (expected ? LINEAR_YES : LINEAR_NO))
             fail_msg("round %u: all orders say %d", round, expected);
@@ -577,7 +648,7 @@ int main(void)
         cmocka_unit_test(test_undecided),          cmocka_unit_test(test_wrong_records),
         cmocka_unit_test(test_explanation),        cmocka_unit_test(test_real_registers_pass),
         cmocka_unit_test(test_one_lie_fails),      cmocka_unit_test(test_as_all_orders),
-        cmocka_unit_test(test_long_histories),
+        cmocka_unit_test(test_long_histories),     cmocka_unit_test(test_expiries),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
