@@ -64,6 +64,14 @@ uint64_t disk_index(const struct process *p)
     return d->end > state ? d->end : state;
 }
 
+uint64_t disk_index_most(const struct process *p)
+{
+    const struct disk *d = p->disk;
+    uint64_t end = d->busy ? d->group_end : d->written, index = disk_index(p);
+
+    return end > d->first && d->items[end - 1].index > index ? d->items[end - 1].index : index;
+}
+
 /* What was written later of a lower index says that those behind it are gone. */
 bool disk_holds(const struct process *p, uint64_t index, uint64_t view)
 {
@@ -214,7 +222,7 @@ void disk_power_cut(struct process *p)
     d->torn |= d->count > d->synced && sim_chance(p->sim, 2) == 0;
     /* A group that was damaged looks torn when the proof behind it is not on the disk. */
     for (uint64_t i = d->guarded; i < d->synced; i++)
-        if (d->items[i].damaged && sim_chance(p->sim, 2) == 0) {
+        if (d->items[i].damaged && (d->items[i].looks_torn || sim_chance(p->sim, 2) == 0)) {
             d->torn = true;
             end = i;
             break;
@@ -252,7 +260,7 @@ bool disk_damage(struct process *p, enum disk_damage damage)
     case DAMAGE_END:
         if (d->guarded == d->synced)
             return false;
-        d->items[d->synced - 1].damaged = true;
+        d->items[d->synced - 1].damaged = d->items[d->synced - 1].looks_torn = true;
         sim_trace(p->sim, p->node, "the end of its journal is damaged");
         disk_lose_voice(p);
         break;

@@ -10,6 +10,7 @@
 struct written {
     bool reset;
     bool damaged;
+    bool looks_torn; /* damaged so that after a power cut it passes for what never was finished */
     uint64_t index;
     size_t offset, size; /* in the stream's bytes */
 };

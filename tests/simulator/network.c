@@ -47,9 +47,14 @@ static uint64_t busy_ns(struct connection *c, int side, size_t size)
     return rate ? size * MILLISECOND_NS / rate : 0;
 }
 
+static bool is_cut(const struct sim *sim, const struct process *from, const struct process *to)
+{
+    return sim->cut[from->node][to->node] || sim->held[from->node][to->node];
+}
+
 static bool wire_blocked(const struct connection *c, int side)
 {
-    return c->sim->cut[c->end[1 - side]->node][c->end[side]->node];
+    return is_cut(c->sim, c->end[1 - side], c->end[side]);
 }
 
 static bool end_alive(const struct connection *c, int side)
@@ -200,6 +205,13 @@ static void wire_hastened(struct connection *c, int side)
         wire->busy_until_ns = until;
     if (wire->parcels.first && !wire->stalled)
         wire_schedule(c, side);
+}
+
+void network_heard(struct sim *sim)
+{
+    for (struct connection *c = sim->connections; c; c = c->next)
+        for (int side = 0; side < 2; side++)
+            wire_healed(c, side);
 }
 
 void network_healed(struct sim *sim)
@@ -372,7 +384,7 @@ static void dial(void *subject, uint64_t argument)
     assert(d && !d->connection);
     target = sim_process(p->sim, d->target);
     assert(target);
-    if (p->sim->cut[p->node][target->node] || p->sim->cut[target->node][p->node]) {
+    if (is_cut(p->sim, p, target) || is_cut(p->sim, target, p)) {
         dial_later(p, d, HELLO_MS);
     } else if (target->state != PROCESS_RUNNING) {
         dial_later(p, d, 0);

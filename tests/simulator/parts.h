@@ -282,8 +282,10 @@ struct sim {
     struct effects *effects; /* of the core that is being called */
     struct process processes[NODE_COUNT];
     struct connection *connections;
-    struct memory taken;              /* ring of what sim_take() gave */
-    bool cut[NODE_COUNT][NODE_COUNT]; /* from, to */
+    struct memory taken;               /* ring of what sim_take() gave */
+    bool cut[NODE_COUNT][NODE_COUNT];  /* from, to */
+    bool held[NODE_COUNT][NODE_COUNT]; /* the same, by the course under way: only it ends these */
+    bool course;                       /* one is under way: see courses.c */
     struct path path[NODE_COUNT][NODE_COUNT];
     uint64_t incarnation, line;        /* last ones given */
     uint64_t boot[HOST_COUNT_MAX + 2]; /* how often each host was without power */
@@ -358,8 +360,9 @@ void disk_free(struct process *process);
 void disk_lose(struct process *process);
 bool disk_damage(struct process *process, enum disk_damage damage); /* false: there is nothing */
 void disk_trouble(struct process *process, enum disk_trouble trouble, uint32_t ms);
-void disk_heal(struct process *process);                    /* no more troubles */
-uint64_t disk_index(const struct process *process);         /* what it has written goes to there */
+void disk_heal(struct process *process);                 /* no more troubles */
+uint64_t disk_index(const struct process *process);      /* what it has written goes to there */
+uint64_t disk_index_most(const struct process *process); /* … at most, if its process dies now */
 uint64_t disk_waiting_bytes(const struct process *process); /* handed over and not written */
 bool disk_cut(const struct process *process); /* the end of its journal may be missing */
 bool disk_complete(const struct process *p);  /* lacks nothing that any life acknowledged */
@@ -384,7 +387,9 @@ void network_take(struct process *process, const struct parcel *parcel);
 void network_process_ended(struct process *process);
 void network_break(struct sim *sim, node_id a, node_id b);
 void network_half_open(struct sim *sim, node_id a, node_id b);
-/* Nothing is cut or slow any more, also for what is under way. */
+/* What is not cut any more goes on, also what is under way. */
+void network_heard(struct sim *sim);
+/* The same, and nothing is slow any more. */
 void network_healed(struct sim *sim);
 void network_free(struct sim *sim);
 

@@ -684,6 +684,7 @@ static void start_stopped(void *subject, uint64_t argument)
 static void make_peace(struct sim *sim)
 {
     sim->faults_over = true;
+    memset(sim->held, 0, sizeof sim->held);
     sim_heal(sim);
     for (uint32_t i = 0; i < NODE_COUNT; i++) {
         sim->processes[i].doom = 0;

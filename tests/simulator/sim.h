@@ -61,7 +61,8 @@ struct sim_options {
 /* What may be wrong with the disk of a server. */
 enum disk_damage {
     DAMAGE_RECORD, /* somewhere in the journal */
-    DAMAGE_END,    /* in the group synced last, when nothing behind it proves yet that it was */
+    DAMAGE_END, /* of the group synced last, when nothing behind it proves yet that it was: once the
+                   power is cut it looks torn */
     DAMAGE_NEWEST_CHECKPOINT,
     DAMAGE_CHECKPOINTS, /* both */
     DAMAGE_LIFE,        /* the file that says what to believe */
