@@ -114,7 +114,7 @@ static void test_workload_and_network(void **state)
 static void test_pipeline_over_views(void **state)
 {
     (void)state;
-    play(60);
+    play(809);
 }
 
 /* A joiner that the rm heard late was taken in, and not, eighteen times a second. */
