@@ -232,6 +232,69 @@ static void test_joiner_by_checkpoint(void **state)
     assert_true(said(f, "caught_up"));
 }
 
+/* A server that restarts within the view is another one: what its earlier life had of journal and
+ * state does not make it caught up before its own state is in (seed 149). */
+static void test_joiner_of_an_earlier_life(void **state)
+{
+    struct fixture *f = *state;
+    const struct journal_run empty = { 0, 0 }, all = { 0, 1 };
+    struct message m = position(1, 22, 1, 10, &all, 1);
+
+    link_up(f, NODE_RM, 1);
+    link_up(f, s2, 22);
+    hear(f, NODE_RM, view(1, s1, 1, 1));
+    tick(f, 0);
+    for (int i = 0; i < 9; i++)
+        replica_append(&f->replica);
+    tick(f, 0);
+    replica_executed(&f->replica, 10);
+    replica_dropped(&f->replica, 8);
+    m.position.whole = 1;
+    m.position.executed_index = 10;
+    hear(f, s2, m);
+    tick(f, 0);
+    m = ack(1, 22, 10, f->now.ns);
+    m.ack.executed_index = 10;
+    hear(f, s2, m);
+    assert_true(said(f, "caught_up number=1 joiner=s2 incarnation=22"));
+
+    link_up(f, s2, 23);
+    hear(f, s2, position(1, 23, 1, 0, &empty, 1));
+    assert_int_equal(f->replica.peers[1].match_index, 0);
+    tick(f, 300);
+    assert_true(said(f, "send rm: donor_wanted number=1 joiner=s2 incarnation=23 index=10"));
+    tick(f, 300);
+    m = ack(1, 23, 10, f->now.ns);
+    hear(f, s2, m);
+    assert_false(said(f, "caught_up"));
+    m.ack.executed_index = 10;
+    hear(f, s2, m);
+    assert_true(said(f, "caught_up number=1 joiner=s2 incarnation=23"));
+}
+
+/* A journal that has seen more views than are remembered begins late, behind what its server has
+ * executed. Its state is there all the same: one that it was given would be refused for ever (seed
+ * 425). */
+static void test_joiner_that_saw_many_views(void **state)
+{
+    struct fixture *f = *state;
+    const struct journal_run run = { 0, 1 };
+    struct message m = position(1, 22, 8, 10, &run, 1);
+
+    link_up(f, NODE_RM, 1);
+    link_up(f, s2, 22);
+    hear(f, NODE_RM, view(1, s1, 1, 1));
+    tick(f, 0);
+    for (int i = 0; i < 9; i++)
+        replica_append(&f->replica);
+    m.position.whole = 1;
+    m.position.executed_index = 5;
+    hear(f, s2, m);
+    tick(f, 0);
+    assert_false(said(f, "donor_wanted"));
+    assert_int_equal(f->replica.peers[1].next_index, 11);
+}
+
 /* A state that came from elsewhere may be ahead of the entries: until those are there, it is no
  * state of that journal, and the joiner is not announced. */
 static void test_joiner_with_a_later_state(void **state)
@@ -585,6 +648,8 @@ int main(void)
         STORY(test_joiner_by_suffix),
         STORY(test_position_repeated),
         STORY(test_joiner_by_checkpoint),
+        STORY(test_joiner_of_an_earlier_life),
+        STORY(test_joiner_that_saw_many_views),
         STORY(test_joiner_with_a_later_state),
         STORY(test_acknowledged_before_a_reset),
         STORY(test_meets_an_earlier_primary),

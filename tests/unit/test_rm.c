@@ -191,6 +191,73 @@ static void test_stop_primary(void **state)
              "answer 6 done: s1 is started\n");
 }
 
+/* Whether a server was ordered to stop, since what was said was forgotten. */
+static bool said_stop(struct story *f)
+{
+    buffer_append(&f->said, "", 1);
+    return strstr((const char *)buffer_head(&f->said), "stop ordered") != NULL;
+}
+
+/* The rm comes back with an old store, which says of a server that it is stopped. It was started
+ * since, and serves; with its journal in memory a stop would cost all that it holds (seeds 13, 71
+ * and 281). */
+static void test_stop_by_an_old_store(void **state)
+{
+    struct story *f = *state;
+
+    serve_whole(f);
+    commands(f, 6000, COMMAND_STOP, S3, 5);
+    all_report(f, 6001, 1, 9);
+    activates(f, 6002, S1, 2);
+    dies(f, 6003, S3);
+    begin(f, 7000);
+    forget(f);
+    for (uint32_t i = 0; i < 3; i++) {
+        node_id server = NODE_SERVER(i);
+
+        members_put(&f->members, server, life(server, i == 2 ? 2 : 1));
+        links(f, 7000, server, f->members.incarnation[i]);
+        states(f, 7000, server, 4, 4);
+    }
+    gfd_link(f, 7001);
+    gfd_lists(f, 7001);
+    hosts_up(f, 7001);
+    tick(f, 20000);
+    assert_false(said_stop(f));
+}
+
+/* The store is lost, and a server is to be stopped that is not listed yet. It runs: nobody knows
+ * what it holds before it has said so. */
+static void stop_unheard(struct story *f, uint64_t view)
+{
+    f->whole = true;
+    f->options.server_count = f->options.host_count = 1;
+    begin(f, 0);
+    gfd_link(f, 0);
+    gfd_lists(f, 0);
+    commands(f, 1, COMMAND_STOP, S1, 1);
+    hosts_up(f, 2);
+    gfd_adds(f, 3, S1, 11);
+    links(f, 4, S1, 11);
+    tick(f, 20000);
+    assert_false(said_stop(f));
+    forget(f);
+    states(f, 20001, S1, view, view);
+    tick(f, 40000);
+}
+
+static void test_stop_of_one_that_serves(void **state)
+{
+    stop_unheard(*state, 9);
+    assert_false(said_stop(*state));
+}
+
+static void test_stop_of_an_empty_one(void **state)
+{
+    stop_unheard(*state, 0);
+    assert_true(said_stop(*state));
+}
+
 /* The last member cannot be stopped: nobody would hold the data. */
 static void test_stop_last(void **state)
 {
@@ -682,6 +749,9 @@ int main(void)
         STORY(test_switchover),
         STORY(test_switchover_refusals),
         STORY(test_stop_primary),
+        STORY(test_stop_by_an_old_store),
+        STORY(test_stop_of_one_that_serves),
+        STORY(test_stop_of_an_empty_one),
         STORY(test_stop_last),
         STORY(test_restart_indispensable),
         STORY(test_restart_of_one_too_many),

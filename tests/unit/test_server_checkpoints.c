@@ -46,7 +46,7 @@ static void test_no_checkpoint_before_execution(void **state)
 
 /* A round of changes since base comes in, up to the entry index. It makes no sense, which shows
  * when it is applied. */
-static void hear_round(struct fixture *f, uint64_t view, uint64_t base, uint64_t index)
+static void hear_round_begin(struct fixture *f, uint64_t view, uint64_t base, uint64_t index)
 {
     hear(f, s2,
          (struct message){ .type = MESSAGE_CHECKPOINT_BEGIN,
@@ -59,9 +59,19 @@ static void hear_round(struct fixture *f, uint64_t view, uint64_t base, uint64_t
     hear(f, s2,
          (struct message){ .type = MESSAGE_CHECKPOINT_SLICE,
                            .checkpoint_slice = { .index = index, .data = bytes_string("\1x") } });
+}
+
+static void hear_round_end(struct fixture *f, uint64_t index)
+{
     hear(f, s2,
          (struct message){ .type = MESSAGE_CHECKPOINT_END,
                            .checkpoint_end = { .index = index, .slices = 1 } });
+}
+
+static void hear_round(struct fixture *f, uint64_t view, uint64_t base, uint64_t index)
+{
+    hear_round_begin(f, view, base, index);
+    hear_round_end(f, index);
 }
 
 /* A round that came in but could not be applied is of no use once its entries are executed. */
@@ -106,6 +116,37 @@ static void test_round_half_overtaken(void **state)
     for (uint32_t i = 0; i < 10; i++)
         tick(f, 1);
     assert_int_equal(machine_index(f->server->machine), 4000);
+}
+
+/* A round comes in while the state is read out for a joiner: it waits until that one has all of it
+ * (seed 7). */
+static void test_round_meets_donation(void **state)
+{
+    struct fixture *f = *state;
+    uint32_t ticks = 0;
+
+    link_all(f);
+    enter(f, 1, s2, 3, STYLE_ACTIVE);
+    append(f, s2, 1, 0, 1, 3, 3);
+    tick(f, 1);
+    enter(f, 2, s2, 3, STYLE_PASSIVE);
+    append(f, s2, 2, 1, 4, 6, 6);
+    hear_round_begin(f, 2, 3, 5);
+    hear(
+        f, NODE_RM,
+        (struct message){ .type = MESSAGE_DONATE,
+                          .donate = { .number = 2, .joiner = s3, .incarnation = 33, .index = 3 } });
+    tick(f, 1);
+    assert_true(f->server->transfer_out.open);
+    hear_round_end(f, 5);
+    assert_true(f->server->transfer_in.complete);
+    for (; f->server->transfer_out.open && ticks < 100; ticks++) {
+        tick(f, 1);
+        assert_false(said(f, "begin anew"));
+    }
+    assert_in_range(ticks, 1, 99);
+    tick(f, 1);
+    assert_true(said(f, "begin anew")); /* now it is applied */
 }
 
 /* A round that makes no sense leaves a state of which nobody knows what it is: the server ends, and
@@ -458,6 +499,7 @@ int main(void)
         STORY(test_sent_before_it_is_dropped),
         STORY(test_round_overtaken),
         STORY(test_round_half_overtaken),
+        STORY(test_round_meets_donation),
         STORY(test_round_damaged),
         STORY(test_one_state_at_a_time),
         STORY(test_state_waits_for_the_disk),

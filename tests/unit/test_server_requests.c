@@ -77,6 +77,27 @@ static void test_reads_in_order(void **state)
     assert_string_equal(f->replies[4], "4 done $1");
 }
 
+/* What the primary before had committed, and answered, a new one knows only once an entry of its
+ * own is committed: a read waits for that (seeds 1, 36 and 73). */
+static void test_read_at_failover(void **state)
+{
+    struct fixture *f = *state;
+
+    link_all(f);
+    enter(f, 1, s2, 2, STYLE_ACTIVE);
+    append(f, s2, 1, 0, 1, 2, 1); /* that entry 2 is committed was not heard */
+    tick(f, 1);
+    enter(f, 2, s1, 2, STYLE_ACTIVE);
+    tick(f, 1);
+    submit(f, 1, 1, REQUEST_READ, "GET k");
+    ack(f, s2, 2); /* a lease */
+    tick(f, 1);
+    assert_int_equal(f->reply_count, 0);
+    ack(f, s2, 3);
+    assert_int_equal(f->reply_count, 1);
+    assert_string_equal(f->replies[0], "1 done $1");
+}
+
 /* The queue of waiting reads grows while some in front are gone already; all get their answers. */
 static void test_many_waiting_reads(void **state)
 {
@@ -404,6 +425,7 @@ int main(void)
         STORY(test_forward_beside_a_lost_link),
         STORY(test_under_way),
         STORY(test_reads_in_order),
+        STORY(test_read_at_failover),
         STORY(test_many_waiting_reads),
         STORY(test_read_overtaken_by_a_write),
         STORY(test_reply_for_an_earlier_life),

@@ -111,6 +111,30 @@ static void test_member_with_full_disk(void **state)
     assert_int_equal(current(f)->lease_wait_ms, 0); /* fenced, it reported */
 }
 
+/* It holds what nobody else does, and is elected again: its word is heard again only when its pause
+ * is over, or there would be a view each time it asks (seed 204018). */
+static void test_indispensable_with_full_disk(void **state)
+{
+    struct story *f = *state;
+
+    f->options.policy = (struct view_policy){ .acks = ACKS_COUNT, .acks_count = 1 };
+    serve(f, 5000);
+    accuses(f, 5000, S1, S1);
+    reports(f, 5001, S1, 1, 10);
+    reports(f, 5001, S2, 1, 9);
+    reports(f, 5001, S3, 1, 9);
+    assert_int_equal(current(f)->primary, S1);
+    activates(f, 5002, S1, 2);
+    forget(f);
+    accuses(f, 5002, S1, S1);
+    accuses(f, 4999 + ACCUSE_PAUSE_MS_MIN, S1, S1);
+    story(f, "");
+    accuses(f, 5000 + ACCUSE_PAUSE_MS_MIN, S1, S1);
+    story(f, "s1 wants to leave: no ack\n"
+             "[fence 3: s1 s2 s3]\n"
+             "fence 3 sent to s1, s2, s3 (s1 leaves: no ack)\n");
+}
+
 static void test_last_member_with_full_disk(void **state)
 {
     struct story *f = *state;
@@ -142,6 +166,7 @@ int main(void)
         STORY(test_all_accuse_the_primary),
         STORY(test_lost_primary_is_accused),
         STORY(test_member_with_full_disk),
+        STORY(test_indispensable_with_full_disk),
         STORY(test_last_member_with_full_disk),
         STORY(test_two_members_accuse_each_other),
     };
