@@ -347,15 +347,6 @@ static bool lag_and_die(struct sim *sim)
     return true;
 }
 
-/* One end that was cut by mistake is what the rule of elections bears (rm/README.md). */
-static bool any_cut(struct sim *sim)
-{
-    for (uint32_t i = 0; i < sim->options.servers; i++)
-        if (disk_cut(sim_process(sim, NODE_SERVER(i))))
-            return true;
-    return false;
-}
-
 /* A machine loses its power, and the end of what its disk had synced is damaged. */
 static bool tear_and_die(struct sim *sim, node_id server)
 {
@@ -365,7 +356,7 @@ static bool tear_and_die(struct sim *sim, node_id server)
         if (sim_process(sim, NODE_SERVER(i))->host == host)
             set |= 1u << i;
     if (!sim_running(sim, server) || !faults_can_lose(sim, set, set) ||
-        !sim_damage(sim, server, DAMAGE_END))
+        !sim_can_deceive(sim, server) || !sim_damage(sim, server, DAMAGE_END))
         return false;
     alone_begin(alone_take(sim, server, 0));
     sim_power_cut(sim, host, 0);
@@ -378,7 +369,7 @@ static void return_alone(struct sim *sim)
 {
     uint32_t count = sim->options.servers, first = (uint32_t)sim_chance(sim, count);
 
-    if (!sim->options.disk || (sim_chance(sim, 2) && lag_and_die(sim)) || any_cut(sim))
+    if (!sim->options.disk || (sim_chance(sim, 2) && lag_and_die(sim)))
         return;
     for (uint32_t i = 0; i < count; i++)
         if (tear_and_die(sim, NODE_SERVER((first + i) % count)))

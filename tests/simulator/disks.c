@@ -208,6 +208,13 @@ bool disk_power_matters(const struct process *p)
     return p->disk && !(p->disk->life.always || p->disk->life.clean);
 }
 
+/* A group that was damaged looks torn when the proof behind it is not on the disk. */
+static bool passes_for_torn(struct process *p, const struct written *w)
+{
+    return w->damaged &&
+           (w->looks_torn || (sim_chance(p->sim, 2) == 0 && sim_can_deceive(p->sim, p->node)));
+}
+
 /* Its process is gone already. */
 void disk_power_cut(struct process *p)
 {
@@ -220,10 +227,10 @@ void disk_power_cut(struct process *p)
         disk_lose_voice(p);
     end = d->synced + sim_chance(p->sim, d->count - d->synced + 1);
     d->torn |= d->count > d->synced && sim_chance(p->sim, 2) == 0;
-    /* A group that was damaged looks torn when the proof behind it is not on the disk. */
     for (uint64_t i = d->guarded; i < d->synced; i++)
-        if (d->items[i].damaged && (d->items[i].looks_torn || sim_chance(p->sim, 2) == 0)) {
+        if (passes_for_torn(p, &d->items[i])) {
             d->torn = true;
+            p->deceived = p->sim->incarnation;
             end = i;
             break;
         }
@@ -261,6 +268,7 @@ bool disk_damage(struct process *p, enum disk_damage damage)
         if (d->guarded == d->synced)
             return false;
         d->items[d->synced - 1].damaged = d->items[d->synced - 1].looks_torn = true;
+        p->deceived = p->sim->incarnation; /* its power goes next */
         sim_trace(p->sim, p->node, "the end of its journal is damaged");
         disk_lose_voice(p);
         break;

@@ -83,6 +83,30 @@ bool faults_can_lose(struct sim *sim, uint32_t set, uint32_t without_power)
     return true;
 }
 
+/* Whether another member of a view has acknowledged in it what was cut off its journal by mistake,
+ * or may have. What it has reported counts, also when its disk is lost later. */
+static bool other_deceived(struct sim *sim, const struct message_view *view, node_id server)
+{
+    for (uint32_t s = 0; s < sim->options.servers; s++)
+        if (NODE_SERVER(s) != server && (view->members.set >> s & 1u) &&
+            view->members.incarnation[s] <= sim_process(sim, NODE_SERVER(s))->deceived)
+            return true;
+    return false;
+}
+
+/* One such member of a view is what the rule of elections bears. While the store is old, the views
+ * that count are not known here. */
+bool sim_can_deceive(struct sim *sim, node_id server)
+{
+    if (sim->store_bad)
+        return false;
+    for (uint32_t i = 0; i < sim->saved.view_count && sim->saved_any; i++)
+        if ((sim->saved.views[i].members.set >> node_index(server) & 1u) &&
+            other_deceived(sim, &sim->saved.views[i], server))
+            return false;
+    return true;
+}
+
 bool sim_can_lose(struct sim *sim, node_id server)
 {
     return faults_can_lose(sim, 1u << node_index(server), 0);

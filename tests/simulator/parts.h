@@ -152,6 +152,7 @@ struct process {
     struct acknowledged acknowledged, acknowledged_before; /* of its last two lives */
     struct disk *disk;    /* server: over all lives; NULL: journals are in memory */
     uint64_t disk_lost;   /* incarnations up to here have left nothing */
+    uint64_t deceived;    /* of what they had acknowledged the end was damaged, and cut as torn */
     struct buffer stored; /* rm: what it stored last, over all lives */
     bool stored_any;
     struct buffer store_before; /* rm: what a backup of its disk has */

@@ -146,6 +146,9 @@ void sim_clients_stop(struct sim *sim);                                    /* no
 bool sim_can_spare(struct sim *sim, node_id server);
 /* The same, if what it keeps is lost as well. */
 bool sim_can_lose(struct sim *sim, node_id server);
+/* The same, if the end of its journal is lost and it takes that for a group that was never
+ * finished. */
+bool sim_can_deceive(struct sim *sim, node_id server);
 
 /* The operator accepts that what was acknowledged is lost: it is not looked for any more. */
 void sim_accept_loss(struct sim *sim);

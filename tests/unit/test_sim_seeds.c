@@ -29,6 +29,14 @@ static void test_pipeline_over_views(void **state)
     play(809);
 }
 
+/* The ends of two journals were cut by mistake in one view; the disk of the first was lost before
+ * the second, so that nobody saw it there, but the rm had its report. */
+static void test_two_ends_cut(void **state)
+{
+    (void)state;
+    play(5020274);
+}
+
 /* Entries came and went between two looks of the checks. */
 static void test_dropped_unseen(void **state)
 {
@@ -47,6 +55,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pipeline_over_views),
+        cmocka_unit_test(test_two_ends_cut),
         cmocka_unit_test(test_dropped_unseen),
         cmocka_unit_test(test_dropped_unsent),
     };

@@ -550,6 +550,31 @@ static void test_damage(void **state)
     over(sim);
 }
 
+/* A backup's machine loses its power, and it takes the end of its journal, which was damaged, for
+ * torn. A second one that does is more than elections bear, also when the disk of the first is
+ * lost, for it may have reported by then: until a view that is active has a later life of it (seed
+ * 5020274). */
+static void test_end_cut_by_mistake(void **state)
+{
+    struct sim_options options = on_disk(18, FSYNC_ALWAYS);
+    struct sim *sim = cluster(&options);
+    node_id backup = sim_backup(sim), primary = sim_primary(sim);
+
+    (void)state;
+    for (uint32_t waits = 0; !sim_damage(sim, backup, DAMAGE_END); waits++) {
+        assert_true(waits < 1000);
+        sim_run(sim, 1);
+    }
+    assert_true(sim_can_deceive(sim, backup));
+    assert_false(sim_can_deceive(sim, primary));
+    sim_power_cut(sim, node_index(backup), 100);
+    sim_lose_disk(sim, backup);
+    assert_false(sim_can_deceive(sim, primary));
+    assert_true(sim_run_until(sim, sim_is_whole, 5000));
+    assert_true(sim_can_deceive(sim, primary));
+    over(sim);
+}
+
 /* A full disk: its server leaves, the others go on, and it is back when there is room. */
 static void test_disk_full(void **state)
 {
@@ -842,6 +867,7 @@ int main(void)
         cmocka_unit_test(test_power_cut_unsynced),
         cmocka_unit_test(test_power_cut_after_join),
         cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_end_cut_by_mistake),
         cmocka_unit_test(test_disk_full),
         cmocka_unit_test(test_dies_before_it_begins_anew),
         cmocka_unit_test(test_disk_stalled),
