@@ -81,6 +81,14 @@ static void known_fill(struct levels *l, const struct linear_operation **ends, u
     qsort(l->known, l->known_count, sizeof *l->known, known_compare);
 }
 
+static void read_keep(struct levels *l, const struct linear_operation *o)
+{
+    if (model_level(o->result) > l->read_max)
+        l->read_max = model_level(o->result);
+    if (o->text.size > l->text.size)
+        l->text = o->text;
+}
+
 void levels_init(struct levels *l, const struct linear_operation *operations, const uint32_t *order,
                  uint32_t count)
 {
@@ -88,7 +96,7 @@ void levels_init(struct levels *l, const struct linear_operation *operations, co
         memory_zeroed(count, sizeof(const struct linear_operation *));
     uint32_t end_count = 0;
 
-    *l = (struct levels){ 0 };
+    *l = (struct levels){ .read_max = -1 };
     l->starts = memory_zeroed(count, sizeof *l->starts);
     l->known = memory_zeroed(count, sizeof *l->known);
     for (uint32_t i = 0; i < count; i++) {
@@ -99,7 +107,9 @@ void levels_init(struct levels *l, const struct linear_operation *operations, co
         ends[end_count++] = o;
         if (model_level(o->result) > l->max)
             l->max = model_level(o->result);
-        if (o->kind != LINEAR_READ)
+        if (o->kind == LINEAR_READ)
+            read_keep(l, o);
+        else
             l->starts[l->start_count++] = start_of(o);
     }
     qsort(l->starts, l->start_count, sizeof *l->starts, start_compare);
@@ -130,6 +140,18 @@ static bool starts_within(const struct levels *l, int64_t level, int64_t end)
     return low < l->start_count && l->starts[low] < end;
 }
 
+/* Whether a text can have been appended at that level: where a read saw it stand. (One that reaches
+ * beyond the end of what was read would leave out the level that the read needs.) */
+static bool stands_at(const struct levels *l, int64_t level, struct linear_value piece)
+{
+    size_t from = (size_t)level;
+
+    if (from >= l->text.size)
+        return true;
+    return piece.size <= l->text.size - from &&
+           value_equal(piece, linear_text(bytes_of(l->text.data + from, (size_t)piece.size)));
+}
+
 bool levels_permit(const struct levels *l, struct linear_value value,
                    const struct linear_operation *o)
 {
@@ -138,8 +160,13 @@ bool levels_permit(const struct levels *l, struct linear_value value,
     struct linear_value next;
 
     if (__builtin_add_overflow(level, model_level(o->argument), &end) || end > l->max ||
-        starts_within(l, level, end))
+        starts_within(l, level, end) || !stands_at(l, level, o->argument))
         return false;
     known = known_find(l, end);
     return !known || (model_step(o, value, &next) && value_equal(known->value, next));
+}
+
+bool levels_told(const struct levels *l, struct linear_value value)
+{
+    return value.size == LINEAR_NUMBER || model_level(value) <= l->read_max;
 }

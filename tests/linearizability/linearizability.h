@@ -30,7 +30,7 @@
 
 #define LINEAR_UNKNOWN    UINT64_MAX /* returned_ns: nobody knows whether it happened */
 #define LINEAR_NONE       UINT32_MAX /* no operation */
-#define LINEAR_COUNT_MAX  (1u << 24) /* operations in a history: about 4 GiB of memory */
+#define LINEAR_COUNT_MAX  (1u << 24) /* operations in a history: about 4.5 GiB of memory */
 #define LINEAR_STATES_MAX (1u << 22) /* default of states_max: 192 MiB */
 
 /* A value of a register: absent, a text (fingerprint and size) or a number. Equal values are equal
@@ -59,13 +59,15 @@ enum linear_kind {                          /*                   argument   resu
 };
 
 /* Operations that were answered with an error, or that are known not to have happened, are left out
- * by the caller. */
+ * by the caller. So may be the text of a read; with it the checker knows each beginning of what was
+ * read, and appends of unknown outcome are told apart by where they stand in it. */
 struct linear_operation {
     uint32_t client; /* not looked at: clients may have several under way */
     uint32_t key;
     enum linear_kind kind;
     struct linear_value argument;
     struct linear_value result; /* not looked at when the outcome is unknown */
+    struct bytes text;          /* of a read: the text that is its result, the caller's; or none */
     uint64_t invoked_ns;
     uint64_t returned_ns; /* at least invoked_ns, or LINEAR_UNKNOWN */
 };

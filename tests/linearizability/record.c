@@ -143,13 +143,14 @@ static bool equals(struct bytes field, const char *text)
     return bytes_equal(field, bytes_string(text));
 }
 
-/* A field that may hold any bytes. The result lies in *space, until the next call. */
-static bool field_text(const struct place *p, struct bytes field, struct buffer *space,
+/* A field that may hold any bytes. The result lies in *texts, which has room for it: what is read
+ * is never longer than how it is written. */
+static bool field_text(const struct place *p, struct bytes field, struct buffer *texts,
                        struct bytes *text)
 {
+    size_t start = buffer_size(texts);
     char digits[3] = "", *end;
 
-    buffer_clear(space, SIZE_MAX);
     for (size_t i = 0; i < field.size; i++) {
         uint8_t byte = field.data[i];
 
@@ -165,9 +166,9 @@ static bool field_text(const struct place *p, struct bytes field, struct buffer 
             i += 2;
         }
         if (field.size > 1 || byte != '%')
-            buffer_append(space, &byte, 1);
+            buffer_append(texts, &byte, 1);
     }
-    *text = buffer_bytes(space);
+    *text = bytes_of(buffer_head(texts) + start, buffer_size(texts) - start);
     return true;
 }
 
@@ -210,7 +211,7 @@ static bool field_client(const struct place *p, struct bytes field, uint32_t *cl
 }
 
 static bool field_value(const struct place *p, struct bytes field, bool numeric,
-                        struct buffer *space, struct linear_value *value)
+                        struct buffer *texts, struct linear_value *value)
 {
     struct bytes text = { 0 };
     int64_t number = 0;
@@ -223,7 +224,7 @@ static bool field_value(const struct place *p, struct bytes field, bool numeric,
     }
     if (equals(field, "-"))
         return wrong(p, field, "a value");
-    if (!field_text(p, field, space, &text))
+    if (!field_text(p, field, texts, &text))
         return false;
     *value = linear_text(text);
     return true;
@@ -235,15 +236,22 @@ static bool has_argument(enum linear_kind kind)
 }
 
 static bool field_result(const struct place *p, struct bytes field, bool numeric,
-                         struct buffer *space, struct linear_operation *o)
+                         struct buffer *texts, struct linear_operation *o)
 {
+    size_t start = buffer_size(texts);
+
     o->result = LINEAR_ABSENT;
     if (o->kind == LINEAR_WRITE || o->returned_ns == LINEAR_UNKNOWN)
         return equals(field, "-") ||
                wrong(p, field, "`-`: a set, or what has not returned, has no result");
-    if (o->kind == LINEAR_READ || o->kind == LINEAR_SWAP)
-        return equals(field, "(nil)") || field_value(p, field, numeric, space, &o->result);
-    return field_value(p, field, true, space, &o->result);
+    if (o->kind != LINEAR_READ && o->kind != LINEAR_SWAP)
+        return field_value(p, field, true, texts, &o->result);
+    if (equals(field, "(nil)"))
+        return true;
+    if (!field_value(p, field, numeric, texts, &o->result))
+        return false;
+    o->text = bytes_of(buffer_head(texts) + start, buffer_size(texts) - start);
+    return true;
 }
 
 /* ------------------------------------------------------------------ lines */
@@ -300,7 +308,7 @@ static bool line_begin(struct record *r, const struct place *p, struct bytes lin
 }
 
 static bool line_end(struct record *r, const struct place *p, struct bytes line,
-                     struct buffer *space, struct linear_operation *o)
+                     struct buffer *texts, struct linear_operation *o)
 {
     struct bytes fields[RECORD_FIELDS] = { { 0 } };
     bool numeric;
@@ -310,9 +318,9 @@ static bool line_end(struct record *r, const struct place *p, struct bytes line,
     numeric = key_of(r, fields[KEY])->added_to;
     if (!has_argument(o->kind) && !equals(fields[ARGUMENT], "-"))
         return wrong(p, fields[ARGUMENT], "`-`: get and del have no argument");
-    if (has_argument(o->kind) && !field_value(p, fields[ARGUMENT], numeric, space, &o->argument))
+    if (has_argument(o->kind) && !field_value(p, fields[ARGUMENT], numeric, texts, &o->argument))
         return false;
-    return field_result(p, fields[RESULT], numeric, space, o);
+    return field_result(p, fields[RESULT], numeric, texts, o);
 }
 
 static void operation_add(struct record *r, uint32_t *capacity, struct bytes line, uint32_t number)
@@ -356,7 +364,6 @@ static bool lines_begin(struct record *r, struct place *p)
 enum error_code record_read(struct record *r, const char *path, struct error *error)
 {
     struct place place = { .path = path, .error = error };
-    struct buffer space = { 0 };
     enum error_code code;
     bool right;
 
@@ -365,17 +372,18 @@ enum error_code record_read(struct record *r, const char *path, struct error *er
     if (code != ERROR_NONE)
         return code;
     right = lines_begin(r, &place);
+    (void)buffer_reserve(&r->texts, buffer_size(&r->content)); /* so that no text moves */
     for (uint32_t i = 0; i < r->count && right; i++) {
         place.line = r->lines[i].number;
-        right = line_end(r, &place, r->lines[i].text, &space, &r->operations[i]);
+        right = line_end(r, &place, r->lines[i].text, &r->texts, &r->operations[i]);
     }
-    buffer_free(&space);
     return right ? ERROR_NONE : error->code;
 }
 
 void record_free(struct record *r)
 {
     buffer_free(&r->content);
+    buffer_free(&r->texts);
     free(r->operations);
     free(r->lines);
     free(r->keys);

@@ -37,6 +37,7 @@ struct record_line {
 
 struct record {
     struct buffer content;
+    struct buffer texts; /* of operations, as they are */
     uint32_t count;
     struct linear_operation *operations;
     struct record_line *lines; /* of each operation */

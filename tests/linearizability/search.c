@@ -23,7 +23,10 @@
  * - A configuration that was looked into with as many unknown deletions placed, or fewer, and all
  *   else alike. They are all twins, so those that it has left were all left there, and whatever
  *   goes on from it went on from there. A key whose values expire has one for each of them: told
- *   apart, they multiply what there is to look into by their number. */
+ *   apart, they multiply what there is to look into by their number.
+ * - Of configurations with a text longer than any that is read, on a key that only grows, all but
+ *   one that have placed the same: what is appended to them is told no more than sizes.
+ * - On a key that only grows, what a read did not see where it would stand (levels). */
 #include "tests/linearizability/search.h"
 
 #include <assert.h>
@@ -475,6 +478,8 @@ static bool is_new(struct search *s, uint32_t item)
     bool fits = model_step(it->operation, s->value, &next);
 
     assert(fits);
+    if (s->growing && !levels_told(&s->levels, next))
+        next.bits = 0;
     return memory_add(&s->memory, memory_mixed(print, next.bits, next.size ^ (uint64_t)blind << 62),
                       s->deletions + is_unknown_deletion(it->operation));
 }

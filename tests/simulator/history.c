@@ -415,6 +415,14 @@ static struct linear_value result_of(const struct told *t, const struct operatio
                : linear_text(bytes_of(buffer_head(&h->keys[o->key].value), (size_t)o->result));
 }
 
+/* What a read of a text saw: all are beginnings of the longest. */
+static struct bytes text_of(const struct history *h, const struct operation *o)
+{
+    if (o->state != OPERATION_DONE || o->kind != LINEAR_READ || use_of(h, o) != KEY_TEXT)
+        return bytes_of(NULL, 0);
+    return bytes_of(buffer_head(&h->keys[o->key].value), (size_t)o->result);
+}
+
 static struct linear_operation linear_of(const struct told *t, uint64_t number)
 {
     const struct history *h = t->history;
@@ -426,6 +434,7 @@ static struct linear_operation linear_of(const struct told *t, uint64_t number)
         .kind = o->kind,
         .argument = argument_of(h, number),
         .result = result_of(t, o),
+        .text = text_of(h, o),
         .invoked_ns = o->invoked_ns,
         .returned_ns = o->state == OPERATION_DONE ? o->returned_ns : LINEAR_UNKNOWN,
     };

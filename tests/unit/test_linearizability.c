@@ -515,7 +515,75 @@ static void test_expiries(void **state)
     }
 }
 
+/* ------------------------------------------------------------------ appends that nobody saw */
+
+#define PIECES     14u /* appends of unknown outcome: "00;", "01;", … */
+#define PIECE_SIZE 3u
+
+/* Writes what a line says of appends that began in that order. */
+static void pieces_begin(struct buffer *text)
+{
+    for (uint32_t i = 0; i < PIECES; i++)
+        buffer_format(text, "1 k append %02u%%3b - %u unknown\n", i, i);
+}
+
+/* Writes a read of pieces in an order that is neither that of the appends nor its opposite. */
+static void pieces_read(struct buffer *text, uint32_t count, uint32_t from_ns, uint32_t to_ns)
+{
+    buffer_append_string(text, "2 k get - ");
+    for (uint32_t i = 0; i < count; i++)
+        buffer_format(text, "%02u%%3b", (5 * i + 3) % PIECES);
+    buffer_format(text, " %u %u\n", from_ns, to_ns);
+}
+
+static uint32_t blocked_line_of(struct buffer *text)
+{
+    uint32_t line;
+
+    buffer_append(text, "", 1);
+    line = blocked_line((const char *)buffer_head(text));
+    buffer_free(text);
+    return line;
+}
+
+/* Appends that nobody was told of, in an order of their own, are found where a read saw them (the
+ * simulator, seed 5020318); and where they cannot have been. */
+static void test_appends_found_by_read(void **state)
+{
+    struct buffer text = { 0 };
+
+    (void)state;
+    pieces_begin(&text);
+    pieces_read(&text, 9, 100, 110);
+    pieces_read(&text, 11, 120, 130);
+    assert_int_equal(blocked_line_of(&text), 0);
+
+    pieces_begin(&text);
+    pieces_read(&text, 9, 100, 110);
+    buffer_format(&text, "1 k append aa%%3b %u 120 130\n", 11 * PIECE_SIZE);
+    pieces_read(&text, 11, 140, 150);
+    assert_int_equal(blocked_line_of(&text), PIECES + 3);
+}
+
+/* Where no read follows, only how many there were is told; that is tried out in the time there is.
+ */
+static void test_appends_not_read(void **state)
+{
+    struct buffer text = { 0 };
+
+    (void)state;
+    pieces_begin(&text);
+    buffer_format(&text, "1 k append aa%%3b %u 100 110\n", 8 * PIECE_SIZE);
+    assert_int_equal(blocked_line_of(&text), 0);
+
+    pieces_begin(&text);
+    buffer_format(&text, "1 k append aa%%3b %u 100 110\n", 8 * PIECE_SIZE + 1);
+    assert_int_equal(blocked_line_of(&text), PIECES + 1);
+}
+
 /* ------------------------------------------------------------------ against all orders */
+
+#define VARIANTS 9u /* of histories, by what is in them */
 
 /* Tries each order, without any cleverness. */
 static bool any_order(const struct linear_operation *o, uint32_t count, uint32_t left,
@@ -536,9 +604,24 @@ static bool any_order(const struct linear_operation *o, uint32_t count, uint32_t
     return false;
 }
 
+/* A read says its text or only the fingerprint of it. */
+static void text_of_chance(struct linear_operation *o, struct random *random, uint32_t count)
+{
+    static const char *const texts[] = {
+        "a", "b", "ab", "ba", "aa", "aab", "aba", "abab", "aabba"
+    };
+    struct bytes seen = bytes_string(texts[random_below(random, count)]);
+
+    o->argument = linear_text(bytes_string(texts[random_below(random, 3)]));
+    o->result = o->kind == LINEAR_READ ? linear_text(seen)
+                                       : linear_number(1 + (int64_t)random_below(random, 4));
+    if (o->kind == LINEAR_READ && random_below(random, 2))
+        o->text = seen;
+}
+
 static struct linear_operation anything(struct random *random, uint32_t variant)
 {
-    static const enum linear_kind kinds[][4] = {
+    static const enum linear_kind kinds[VARIANTS][4] = {
         { LINEAR_READ, LINEAR_READ, LINEAR_WRITE, LINEAR_WRITE },
         { LINEAR_READ, LINEAR_APPEND, LINEAR_APPEND, LINEAR_APPEND },
         { LINEAR_READ, LINEAR_ADD, LINEAR_ADD, LINEAR_ADD },
@@ -547,18 +630,15 @@ static struct linear_operation anything(struct random *random, uint32_t variant)
         { LINEAR_READ, LINEAR_WRITE, LINEAR_ADD, LINEAR_DELETE },
         { LINEAR_READ, LINEAR_SWAP, LINEAR_WRITE_IF_ABSENT, LINEAR_DELETE },
         { LINEAR_SWAP, LINEAR_WRITE, LINEAR_DELETE, LINEAR_DELETE },
+        { LINEAR_READ, LINEAR_APPEND, LINEAR_APPEND, LINEAR_APPEND },
     };
     struct linear_operation o = { .kind = kinds[variant][random_below(random, 4)] };
     int64_t small = (int64_t)random_below(random, 3);
 
     o.argument = linear_number(1 + (int64_t)random_below(random, 2));
     o.result = linear_number(small + (o.kind == LINEAR_ADD));
-    if (variant == 1) {
-        const char *texts[] = { "a", "b", "ab", "ba", "aa" };
-
-        o.argument = linear_text(bytes_string(texts[random_below(random, 3)]));
-        o.result = o.kind == LINEAR_READ ? linear_text(bytes_string(texts[random_below(random, 5)]))
-                                         : linear_number(1 + (int64_t)random_below(random, 4));
+    if (variant == 1 || variant == 8) {
+        text_of_chance(&o, random, variant == 1 ? 5 : 9);
     } else if (o.kind == LINEAR_READ && small == 0) {
         o.result = LINEAR_ABSENT;
     } else if (o.kind == LINEAR_DELETE || o.kind == LINEAR_WRITE_IF_ABSENT ||
@@ -582,13 +662,13 @@ static void test_as_all_orders(void **state)
     uint32_t yes = 0, no = 0;
 
     (void)state;
-    for (uint32_t round = 0; round < 32000; round++) {
+    for (uint32_t round = 0; round < 36000; round++) {
         uint32_t count = 1 + (uint32_t)random_below(&random, 7);
         uint64_t last_ns;
         bool expected;
 
         for (uint32_t i = 0; i < count; i++)
-            o[i] = anything(&random, round % 8);
+            o[i] = anything(&random, round % VARIANTS);
         expected = any_order(o, count, (1u << count) - 1, LINEAR_ABSENT);
         if (linear_check(o, count, STATES_MAX, &result) != (expected ? LINEAR_YES : LINEAR_NO))
             fail_msg("round %u: all orders say %d", round, expected);
@@ -640,15 +720,26 @@ static void test_long_histories(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sequential),         cmocka_unit_test(test_read_overlaps_write),
-        cmocka_unit_test(test_stale_read),         cmocka_unit_test(test_order_of_writes),
-        cmocka_unit_test(test_same_order_for_all), cmocka_unit_test(test_lost_update),
-        cmocka_unit_test(test_executed_twice),     cmocka_unit_test(test_unknown_write),
-        cmocka_unit_test(test_conditions),         cmocka_unit_test(test_keys),
-        cmocka_unit_test(test_undecided),          cmocka_unit_test(test_wrong_records),
-        cmocka_unit_test(test_explanation),        cmocka_unit_test(test_real_registers_pass),
-        cmocka_unit_test(test_one_lie_fails),      cmocka_unit_test(test_as_all_orders),
-        cmocka_unit_test(test_long_histories),     cmocka_unit_test(test_expiries),
+        cmocka_unit_test(test_sequential),
+        cmocka_unit_test(test_read_overlaps_write),
+        cmocka_unit_test(test_stale_read),
+        cmocka_unit_test(test_order_of_writes),
+        cmocka_unit_test(test_same_order_for_all),
+        cmocka_unit_test(test_lost_update),
+        cmocka_unit_test(test_executed_twice),
+        cmocka_unit_test(test_unknown_write),
+        cmocka_unit_test(test_conditions),
+        cmocka_unit_test(test_keys),
+        cmocka_unit_test(test_undecided),
+        cmocka_unit_test(test_wrong_records),
+        cmocka_unit_test(test_explanation),
+        cmocka_unit_test(test_real_registers_pass),
+        cmocka_unit_test(test_one_lie_fails),
+        cmocka_unit_test(test_as_all_orders),
+        cmocka_unit_test(test_long_histories),
+        cmocka_unit_test(test_expiries),
+        cmocka_unit_test(test_appends_found_by_read),
+        cmocka_unit_test(test_appends_not_read),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
