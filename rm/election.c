@@ -77,12 +77,22 @@ int election_compare(const struct message_report *a, const struct message_report
     return 0;
 }
 
-bool election_vouches(const struct message_report *report, const struct message_report *leader)
+static bool discarded_up_to(const struct message_report *report, const struct message_report *end)
 {
     const struct message_report discarded = { .journal_view = report->discarded_view,
                                               .last_index = report->discarded_index };
 
-    return report->intact || (discarded.journal_view && election_compare(&discarded, leader) <= 0);
+    return discarded.journal_view && election_compare(&discarded, end) <= 0;
+}
+
+bool election_holds_all(const struct message_report *report)
+{
+    return report->intact || (!report->stateless && discarded_up_to(report, report));
+}
+
+bool election_vouches(const struct message_report *report, const struct message_report *leader)
+{
+    return report->intact || discarded_up_to(report, leader);
 }
 
 /* The view's primary speaks for it alone: what was committed in it is what its primary committed,

@@ -43,9 +43,12 @@ bool election_counts_any(const struct election *e, const struct saved *saved, no
 /* Orders reports by what their journals hold: below, equal to or above zero. */
 int election_compare(const struct message_report *a, const struct message_report *b);
 
-/* Whether everything that a server ever acknowledged is in a journal that is known to it: its own,
- * which is intact; or the leader's, which ranks no lower than the intact one that it threw away to
- * join, so that it would lead all the same if that were still there. */
+/* Whether a journal holds everything that its server ever acknowledged: it is intact, or has grown
+ * beyond the end of the intact one that was thrown away to join. */
+bool election_holds_all(const struct message_report *report);
+
+/* Whether that is in its own journal, or in the leader's: one that ranks no lower than the one that
+ * was thrown away, and would lead all the same if that were still there. */
 bool election_vouches(const struct message_report *report, const struct message_report *leader);
 
 /* Whether the server may lead the next view. If not and lack is not NULL, *lack says why. */

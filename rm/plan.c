@@ -257,12 +257,13 @@ void plan_say_lacking(const struct view *v, uint32_t set, char waits[VIEW_TEXT_S
                    roster_names(set, names));
 }
 
-static uint32_t intact_set(const struct view *v)
+/* Those who lack nothing that they acknowledged. */
+static uint32_t complete_set(const struct view *v)
 {
     uint32_t set = 0;
 
     for (uint32_t i = 0; i < v->options.server_count; i++)
-        if (is_present(v, i) && v->election.latest[i].intact)
+        if (is_present(v, i) && election_holds_all(&v->election.latest[i]))
             set |= 1u << i;
     return set;
 }
@@ -274,12 +275,11 @@ static bool has_lived(const struct message_report *report)
 }
 
 /* Without stored views nobody can say who acknowledged what: every server must report, and none may
- * lack anything that the highest intact journal lacks, too; or all are empty, and nothing ever was
- * acknowledged. */
+ * lack anything that the leader lacks, too; or all are empty, and nothing ever was acknowledged. */
 static node_id elect_of_all(const struct view *v, struct plan *plan, char waits[VIEW_TEXT_SIZE])
 {
     uint32_t all = (1u << v->options.server_count) - 1u, present = present_set(v), sound = 0;
-    node_id leader = highest_of(v, intact_set(v));
+    node_id leader = highest_of(v, complete_set(v));
     char names[ROSTER_NAMES_SIZE];
 
     plan->all_equal_empty = true;
@@ -335,7 +335,7 @@ static bool belongs(const struct view *v, struct instant now, const struct plan 
     case PLAN_ACCEPT_LOSS: return false;
     case PLAN_ALL_SERVERS:
         return plan->all_equal_empty ||
-               (v->election.latest[i].intact &&
+               (in_set(complete_set(v), i) &&
                 v->election.latest[i].journal_view == v->election.latest[first].journal_view);
     case PLAN_ELECTION: break;
     }
@@ -461,21 +461,37 @@ static uint32_t lease_wait_ms(const struct view *v, struct instant now)
     return (uint32_t)(wait_ms < LEASE_MS_MAX ? wait_ms : LEASE_MS_MAX);
 }
 
+/* Those who hold what the leader holds; with journals on disk all that lack nothing: an end may not
+ * be saved yet where it was reported, and who has it saved is not known. */
+static uint32_t base_set(const struct view *v, node_id leader)
+{
+    const struct message_report *report = &v->election.latest[node_index(leader)];
+    uint32_t set = 0;
+
+    if (v->options.persistent)
+        return complete_set(v) | 1u << node_index(leader);
+    for (uint32_t i = 0; i < v->options.server_count; i++)
+        if (is_present(v, i) && election_compare(&v->election.latest[i], report) == 0)
+            set |= 1u << i;
+    return set;
+}
+
 /* Where the stored views do not tell who acknowledged what, the next view may still come to
- * nothing, and then they must: as if there had been a view, that of the leader's last entry, of
- * those who hold what the leader holds, and will after a restart. */
+ * nothing, and then they must: as if there had been a view, that of the leader's last entry. Any of
+ * its members answers for it, or with journals on disk all of them do, or the leader in its present
+ * life. */
 static void make_base(const struct view *v, struct plan *plan)
 {
-    const struct message_report *leader = &v->election.latest[node_index(plan->view.primary)];
-    uint32_t set = intact_set(v) | 1u << node_index(plan->view.primary);
+    const node_id leader = plan->view.primary;
+    const uint32_t set = base_set(v, leader);
 
     plan->base = plan->view;
-    plan->base.number = leader->journal_view;
+    plan->base.number = v->election.latest[node_index(leader)].journal_view;
     plan->base.members = (struct members){ 0 };
     for (uint32_t i = 0; i < v->options.server_count; i++)
-        if (in_set(set, i) && election_compare(&v->election.latest[i], leader) == 0)
+        if (in_set(set, i))
             members_put(&plan->base.members, NODE_SERVER(i), v->election.latest[i].incarnation);
-    plan->base.acks = (uint8_t)members_count(&plan->base.members);
+    plan->base.acks = v->options.persistent ? 1 : (uint8_t)members_count(&plan->base.members);
 }
 
 bool plan_make(const struct view *v, struct instant now, struct plan *plan,

@@ -197,6 +197,7 @@ static void hear_state(struct roster *r, const struct message *message)
     s->state_known = true;
     see_numbers(r, m->promised, m->view);
     see_numbers(r, 0, m->journal_view);
+    see_numbers(r, 0, m->discarded_view);
 }
 
 /* From the server itself, or by way of the gfd while it is not linked: what comes so later is old.
@@ -255,7 +256,10 @@ void roster_receive(struct roster *r, struct instant now, const struct message *
         case MESSAGE_LINK_DOWN: hear_server_link(r, message); break;
         case MESSAGE_STATE: hear_state(r, message); break;
         case MESSAGE_PROGRESS: hear_progress(r, message); break;
-        case MESSAGE_REPORT: see_numbers(r, 0, message->report.journal_view); break;
+        case MESSAGE_REPORT:
+            see_numbers(r, 0, message->report.journal_view);
+            see_numbers(r, 0, message->report.discarded_view);
+            break;
         default: break;
         }
     }

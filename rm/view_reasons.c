@@ -118,7 +118,7 @@ static uint32_t unsound_servers(const struct view *v)
     for (uint32_t i = 0; i < v->options.server_count; i++) {
         struct message_report end = end_of(&v->roster->server[i].state);
 
-        if (end.intact && election_compare(&end, &leader) > 0)
+        if (election_holds_all(&end) && election_compare(&end, &leader) > 0)
             leader = end;
     }
     for (uint32_t i = 0; i < v->options.server_count; i++) {

@@ -297,7 +297,8 @@ static void test_lost_store_and_more_thrown_away(void **state)
     assert_int_equal(f->rm.saved.view_count, 0);
 }
 
-/* A joiner that waits for its state and servers that lost their disks are not a new cluster. */
+/* A joiner that waits for its state and servers that lost their disks are not a new cluster; nor
+ * may a number of the views that it knows be used again. */
 static void test_lost_store_and_disks(void **state)
 {
     struct story *f = *state;
@@ -309,14 +310,69 @@ static void test_lost_store_and_disks(void **state)
         states(f, 1000, NODE_SERVER(i), 0, 0);
     }
     assert_true(f->rm.view.fencing);
-    forget(f);
-    reports_damaged(f, 1001, S1, 0, 0);
-    reports_damaged(f, 1001, S2, 0, 0);
     reports_discarded(f, 1002, S3, 8, 70);
+    assert_int_equal(f->rm.view.number, 9);
+    forget(f);
+    reports_damaged(f, 1003, S1, 0, 0);
+    reports_damaged(f, 1003, S2, 0, 0);
+    reports_discarded(f, 1004, S3, 8, 70);
     tick(f, 1200);
     story(f, "the stored views are lost: the next one waits for an intact report of: s1, s2, s3; "
              "`holdfast recover --accept-loss` goes on without\n");
     assert_int_equal(f->rm.saved.view_count, 0);
+}
+
+/* What it has got since it threw its journal away is more than that, and more than others have: it
+ * lacks nothing, and leads. */
+static void test_lost_store_and_grown_again(void **state)
+{
+    struct story *f = *state;
+
+    serve_without_store(f);
+    states_discarded(f, 1001, S3, 8, 70);
+    forget(f);
+    reports(f, 1002, S1, 9, 6);
+    reports(f, 1002, S2, 9, 6);
+    deliver(f, 1003, S3,
+            (struct message){ .type = MESSAGE_REPORT,
+                              .report = { .number = f->rm.view.number,
+                                          .incarnation = 31,
+                                          .journal_view = 9,
+                                          .last_index = 7,
+                                          .discarded_view = 8,
+                                          .discarded_index = 70 } });
+    assert_int_equal(current(f)->primary, S3);
+    assert_int_equal(current(f)->members.set, 7);
+}
+
+/* What was reported need not have been saved, and who has it saved is not known: when the first
+ * view without a store comes to nothing, as many as all must answer for what it began with. */
+static void test_reported_and_not_saved(void **state)
+{
+    struct story *f = *state;
+
+    f->options.persistent = true;
+    serve_without_store(f);
+    states(f, 1001, S3, 9, 9);
+    reports(f, 1002, S1, 9, 6);
+    reports(f, 1002, S2, 9, 7);
+    reports(f, 1002, S3, 9, 7);
+    assert_int_equal(current(f)->number, 10);
+    for (uint32_t i = 0; i < 3; i++)
+        dies(f, 1003, NODE_SERVER(i));
+    comes_back(f, 1010, S3, 32);
+    reports(f, 1011, S3, 9, 5); /* 6 and 7 were not on its disk */
+    tick(f, 4000);
+    assert_int_equal(current(f)->number, 10);
+    comes_back(f, 4001, S1, 12);
+    reports(f, 4002, S1, 9, 5);
+    tick(f, 5000);
+    assert_int_equal(current(f)->number, 10);
+    comes_back(f, 5001, S2, 22);
+    reports(f, 5002, S2, 9, 7);
+    tick(f, 5100);
+    assert_true(current(f)->number > 10);
+    assert_int_equal(current(f)->primary, S2);
 }
 
 /* The gfd restarts and lists only who has registered: absence is no death for grace_ms. */
@@ -368,6 +424,8 @@ int main(void)
         STORY(test_lost_store_and_joiner),
         STORY(test_lost_store_and_more_thrown_away),
         STORY(test_lost_store_and_disks),
+        STORY(test_lost_store_and_grown_again),
+        STORY(test_reported_and_not_saved),
         STORY(test_gfd_restart),
         STORY(test_gfd_away),
     };
