@@ -17,7 +17,8 @@
     X(kill, KILL)         /* lfd: send this signal to the server's process; 0: look at it */ \
     X(store, STORE)       /* rm: make this state durable before going on */                  \
     X(answer, ANSWER)     /* rm: the answer to a console command */                          \
-    X(persist, PERSIST)   /* server: save the journal up to `reference`: server_saved() */   \
+    X(persist, PERSIST)   /* server: save the journal up to `reference`: server_saved(); */  \
+                          /* `number` 1: it is complete now, which is to be told so, too */  \
     X(restart, RESTART)   /* server: the journal on disk begins anew behind `reference` */   \
     X(keep, KEEP)         /* server: a checkpoint for the disk, its beginning or a slice */  \
     X(keep_end, KEEP_END) /* server: that was the last slice; 0: give it up */               \

@@ -143,7 +143,8 @@ static void say_recovered(const struct persistence *p, const struct recovery_res
 static enum error_code conclude(struct persistence *p, const struct recovery_result *result,
                                 struct instant now, struct error *error)
 {
-    const struct lives none = { 0 };
+    const struct storage_past none = { 0 };
+    const struct storage_past *past = result->outcome == RECOVERY_DAMAGED ? &none : &p->past;
     bool sound = result->outcome == RECOVERY_SOUND;
 
     if (!sound && begin_anew(p, result, error) != ERROR_NONE)
@@ -154,8 +155,7 @@ static enum error_code conclude(struct persistence *p, const struct recovery_res
         say_recovered(p, result, now);
     if (sound && storage_cut(p->storage, &result->found))
         server_cut(p->server);
-    server_lived(p->server, result->outcome == RECOVERY_DAMAGED ? &none : &p->past.lives,
-                 p->past.discarded);
+    server_lived(p->server, &past->lives, past->discarded);
     recovery_close(p->recovery);
     p->recovery = NULL;
     return storage_start(p->storage, &result->found, sound && p->past.intact, result->last_index,
@@ -212,8 +212,8 @@ static void persist(struct persistence *p)
 
     while (server_persist_next(p->server, &epoch, &index, &piece, &owner))
         storage_persist(p->storage, epoch, index, piece, owner);
-    if (server_complete(p->server))
-        storage_complete(p->storage);
+    if (server_complete(p->server, &epoch, &index))
+        storage_complete(p->storage, epoch, index);
 }
 
 static void restart(struct persistence *p, uint64_t index)

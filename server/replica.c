@@ -174,18 +174,33 @@ void replica_receive(struct replica *r, struct instant now, const struct message
     follow_resume_forwarding(r, out);
 }
 
+/* Whether the disk is to know of it, also when there is nothing else to be saved: the state of a
+ * member that was taken in without one came after the first entries of the view. What was saved of
+ * those before says nothing of that. */
+static bool become_intact(struct replica *r)
+{
+    if ((r->role != ROLE_PRIMARY && r->role != ROLE_BACKUP) || !entries_adopted(r) ||
+        (r->intact && !r->cut))
+        return false;
+    r->intact = true;
+    r->cut = false;
+    r->discarded = (struct journal_end){ 0 };
+    r->unmarked = r->options.persistent;
+    return true;
+}
+
 void replica_tick(struct replica *r, struct instant now, struct effects *out)
 {
+    bool completed;
+
     judge_forgive_pause(r, now);
     judge_watch_disk(r, now);
-    if ((r->role == ROLE_PRIMARY || r->role == ROLE_BACKUP) && entries_adopted(r)) {
-        r->intact = true;
-        r->cut = false;
-        r->discarded = (struct journal_end){ 0 };
-    }
-    if (r->options.persistent && r->last_index > r->persist_asked) {
-        r->persist_asked = r->last_index;
-        effects_add(out, EFFECT_PERSIST)->reference = r->last_index;
+    completed = become_intact(r);
+    if (r->options.persistent && (completed || r->last_index > r->persist_asked)) {
+        struct effect *persist = effects_add(out, EFFECT_PERSIST);
+
+        r->persist_asked = persist->reference = r->last_index;
+        persist->number = completed;
     }
     if (r->view.number && !replica_fenced(r)) {
         if (r->role == ROLE_PRIMARY) {
@@ -237,10 +252,12 @@ void replica_saved(struct replica *r, uint64_t index)
 {
     if (index > r->last_index)
         index = r->last_index;
-    if (index > r->saved_index) {
+    if (index <= r->saved_index && !r->unmarked)
+        return;
+    if (index > r->saved_index)
         r->saved_index = index;
-        r->ack_owed = r->role != ROLE_PRIMARY && r->view.number != 0;
-    }
+    r->unmarked = false;
+    r->ack_owed = r->role != ROLE_PRIMARY && r->view.number != 0;
 }
 
 void replica_executed(struct replica *r, uint64_t index)

@@ -79,7 +79,8 @@ struct replica {
     /* Not intact: where the intact journal ended that was thrown away to join. Everything that this
      * server ever acknowledged is in any journal that ends there or behind. View 0: not known. */
     struct journal_end discarded;
-    bool full; /* the disk is: it acknowledges nothing, and asks to be left out */
+    bool full;     /* the disk is: it acknowledges nothing, and asks to be left out */
+    bool unmarked; /* intact since a moment ago, which the disk has yet to know */
 
     uint64_t promised;        /* every view below it is refused (rule 2) */
     struct message_view view; /* number 0: none yet */

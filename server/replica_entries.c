@@ -107,7 +107,7 @@ void entries_begin_behind(struct replica *r, uint64_t index, uint64_t view, stru
     r->verified_index = index;
     r->commit_index = r->executed_index = 0;
     r->whole = index == 0; /* the state before the first entry is none */
-    r->intact = false;
+    r->intact = r->unmarked = false;
     r->whole_at = 0;
     stop_feeding(r);
     effects_add(out, EFFECT_RESET)->reference = index;

@@ -191,8 +191,9 @@ void follow_send_acks(struct replica *r, struct effects *out)
                            } };
 
     /* Entries without the state before them would not outlive the primary: a member that was taken
-     * in for want of others does not hold them yet. */
-    if (r->role == ROLE_BACKUP && !r->whole)
+     * in for want of others does not hold them yet; nor does one whose next life would not know
+     * that it does. */
+    if (r->role == ROLE_BACKUP && (!r->whole || r->unmarked))
         ack.ack.index = 0;
     r->ack_owed = false;
     /* Whoever can keep nothing must not be taken for one that has caught up. */

@@ -144,6 +144,11 @@ static void do_effect(struct server *s, struct instant now, const struct effect 
         journal_truncate(&s->journal, effect->reference);
         disk_forget(s, effect->reference);
         break;
+    case EFFECT_PERSIST:
+        if (effect->number) /* what was handed over before tells nothing of what is said now */
+            s->epoch++;
+        pass_on(effect, out);
+        break;
     case EFFECT_RESET: do_reset(s, effect->reference, out); break;
     case EFFECT_COMMIT: requests_execute(s, now, out); break;
     case EFFECT_FEED: do_feed(s, now, effect->node, out); break;

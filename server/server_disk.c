@@ -66,9 +66,12 @@ bool server_keep(struct server *s, uint64_t index)
     return true;
 }
 
-bool server_complete(const struct server *s)
+bool server_complete(const struct server *s, uint64_t *epoch, uint64_t *index)
 {
     const struct replica *r = &s->replica;
+
+    *epoch = s->epoch;
+    *index = next_to_hand(s) - 1;
 
     return (r->role == ROLE_PRIMARY || r->role == ROLE_BACKUP) &&
            replica_journal_view(r) == r->view.number;

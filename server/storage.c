@@ -151,12 +151,13 @@ void storage_reset(struct storage *s, uint64_t index, uint64_t view, struct jour
                          .kind = JOB_RESET, .index = index, .view = view, .discarded = discarded });
 }
 
-void storage_complete(struct storage *s)
+void storage_complete(struct storage *s, uint64_t epoch, uint64_t index)
 {
     if (s->complete)
         return;
     s->complete = true;
-    storage_jobs_add(&s->turn, &(struct storage_job){ .kind = JOB_COMPLETE });
+    storage_jobs_add(&s->turn,
+                     &(struct storage_job){ .kind = JOB_COMPLETE, .epoch = epoch, .index = index });
 }
 
 void storage_flush(struct storage *s)

@@ -127,8 +127,9 @@ void storage_persist(struct storage *storage, uint64_t epoch, uint64_t index, st
 void storage_reset(struct storage *storage, uint64_t index, uint64_t view,
                    struct journal_end discarded);
 /* What was persisted last belongs to a view of which this server is a member in this life: with it,
- * the journal is complete. To be called before storage_flush(). */
-void storage_complete(struct storage *storage);
+ * the journal is complete. To be called before storage_flush(). Told by options.saved, as an entry
+ * is; harmless to repeat, which is not told. */
+void storage_complete(struct storage *storage, uint64_t epoch, uint64_t index);
 /* The end of a turn: hands over what has come to the thread. */
 void storage_flush(struct storage *storage);
 

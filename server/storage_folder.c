@@ -308,8 +308,10 @@ static enum error_code put_away_everything(struct storage *s, const char *folder
                                            struct error *error)
 {
     s->life.complete = s->life.cut = s->life.clean = false;
-    if (folder) /* what is damaged may have held what they acknowledged */
+    if (folder) { /* what is damaged may have held what they acknowledged */
         s->life.lives.count = 0;
+        s->life.discarded = (struct journal_end){ 0 };
+    }
     if (folder_write_life(s, error) != ERROR_NONE ||
         put_away_checkpoints(s, folder, error) != ERROR_NONE ||
         put_away_all(s, JOURNAL, folder, error) != ERROR_NONE ||

@@ -279,12 +279,13 @@ static void report_group(struct storage *s, const struct storage_job *jobs, size
 {
     pthread_mutex_lock(&s->lock);
     for (size_t i = 0; i < count; i++) {
-        if (jobs[i].kind != JOB_PIECE)
+        if (jobs[i].kind != JOB_PIECE && jobs[i].kind != JOB_COMPLETE)
             continue;
         s->report.saved = true;
         s->report.epoch = jobs[i].epoch;
         s->report.index = jobs[i].index;
-        storage_jobs_add(&s->report.owned, &jobs[i]);
+        if (jobs[i].owner)
+            storage_jobs_add(&s->report.owned, &jobs[i]);
     }
     pthread_mutex_unlock(&s->lock);
     storage_wake(s); /* now: else the loop would wake up only to wait for the lock */

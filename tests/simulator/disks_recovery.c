@@ -127,10 +127,13 @@ static bool is_damaged(const struct disk *d)
  * that was not finished acknowledged nothing. */
 void disk_discard(struct process *p)
 {
-    const struct lives none = { 0 };
-    struct lives lives = p->disk->useless_damaged || !is_kept(p) ? none : p->disk->life.lives;
-    struct journal_end discarded = discarded_before(p);
+    struct lives lives = { 0 };
+    struct journal_end discarded = { 0 };
 
+    if (!p->disk->useless_damaged && is_kept(p)) {
+        lives = p->disk->life.lives;
+        discarded = discarded_before(p);
+    }
     disk_empty(p);
     live(p, false, false, &lives, discarded);
 }

@@ -169,7 +169,7 @@ static void group_done(struct process *p, const struct disk_job *job)
         check_complete(p);
         disk_life_write(p, true);
     }
-    if (job->piece)
+    if (job->piece || job->complete)
         tell(p, (struct disk_job){ .deed = DISK_SAVED, .epoch = job->epoch, .index = job->index });
     d->busy = false;
     group_begin(p);
@@ -303,6 +303,7 @@ static void persist(struct process *p)
     struct bytes piece, record;
     struct block *owner;
     bool sound;
+    uint64_t epoch, index;
 
     while (server_persist_next(p->server, &d->epoch, &d->index, &piece, &owner)) {
         while (journal_record_next(&piece, &header, &record, &sound)) {
@@ -315,8 +316,11 @@ static void persist(struct process *p)
         assert(sound);
         d->piece = true;
     }
-    if (server_complete(p->server) && !d->complete_wanted)
+    if (server_complete(p->server, &epoch, &index) && !d->complete_wanted) {
         d->complete = d->complete_wanted = true;
+        d->epoch = epoch;
+        d->index = index;
+    }
     group_begin(p);
 }
 

@@ -274,7 +274,7 @@ static inline void flush_to(struct fixture *f, uint64_t index)
 static inline void become_complete(struct fixture *f)
 {
     hand_over(f, 1, 1, 5);
-    storage_complete(f->storage);
+    storage_complete(f->storage, 1, 5);
     flush_to(f, 5);
 }
 

@@ -518,6 +518,33 @@ static void test_backup_without_state(void **state)
     assert_true(said(f, "send s2: ack view=4 incarnation=11 index=14"));
 }
 
+/* The state of such a member comes when the first entries of the view are saved: that they are
+ * tells nothing, and nothing is acknowledged before the disk knows that the journal is complete. */
+static void test_marked_before_acknowledged(void **state)
+{
+    struct fixture *f = *state;
+    struct message m;
+
+    f->replica.options.persistent = true;
+    link_up(f, NODE_RM, 1);
+    link_up(f, s2, 22);
+    hear(f, NODE_RM, view(3, s2, 2, 3));
+    m = append(f, 3, 2, 11, 12, 3, 12);
+    m.append.reset = 1;
+    hear(f, s2, m);
+    tick(f, 1);
+    assert_true(said(f, "persist"));
+    replica_saved(&f->replica, 12);
+    replica_restored(&f->replica, 10);
+    tick(f, 1);
+    assert_true(f->replica.intact);
+    assert_true(said(f, "persist"));
+    assert_true(said(f, "send s2: ack view=3 incarnation=11 index=0"));
+    replica_saved(&f->replica, 12);
+    tick(f, 1);
+    assert_true(said(f, "send s2: ack view=3 incarnation=11 index=12"));
+}
+
 /* Such a member acknowledges nothing, so its feeder sends it no more than a window of entries.
  * Where its state is of a later one, it waited for that one for ever: seed 725333. Word that there
  * is more, without any, makes it say how far it is, once it has saved that. */
@@ -658,6 +685,7 @@ int main(void)
         STORY(test_begins_anew_unless_needed),
         STORY(test_member_without_state),
         STORY(test_backup_without_state),
+        STORY(test_marked_before_acknowledged),
         STORY(test_held_back_without_state),
         STORY(test_feeds_on_by_position),
         STORY(test_joining),

@@ -117,7 +117,7 @@ static void test_reset_is_safe_before_complete(void **state)
     atomic_store(&f->syncs, 0);
     keep_checkpoint(f, 12);
     hand_over(f, 3, 14, 1);
-    storage_complete(f->storage);
+    storage_complete(f->storage, 3, 14);
     flush_to(f, 14);
     assert_int_equal(atomic_load(&f->syncs), 1);
 }

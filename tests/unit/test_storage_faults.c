@@ -71,7 +71,7 @@ static bool live(struct fixture *f)
     for (uint64_t i = found.last + 1; i <= found.last + 60 && !f->failures; i += 20) {
         hand_over(f, 1, i, 20);
         if (i == found.last + 1)
-            storage_complete(f->storage);
+            storage_complete(f->storage, 1, i + 19);
         storage_flush(f->storage);
         UNTIL(f, f->saved_index >= i + 19 || f->failures);
     }

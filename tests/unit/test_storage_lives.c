@@ -175,6 +175,22 @@ static void test_complete(void **state)
     assert_true(f->past.intact);
 }
 
+/* Known to be complete without an entry that is handed over with it: that is told, too. */
+static void test_complete_alone(void **state)
+{
+    struct fixture *f = *state;
+
+    begin(f);
+    put(f, 1, 5);
+    f->saved_index = 0;
+    storage_complete(f->storage, 2, 5);
+    flush_to(f, 5);
+    assert_int_equal(f->saved_epoch, 2);
+    crash(f);
+    open_it(f);
+    assert_true(f->past.intact);
+}
+
 /* Behind a reset everything acknowledged before is gone. */
 static void test_reset_is_incomplete(void **state)
 {
@@ -188,7 +204,7 @@ static void test_reset_is_incomplete(void **state)
     begin(f);
     assert_false(f->past.intact);
     hand_over(f, 1, 102, 1);
-    storage_complete(f->storage);
+    storage_complete(f->storage, 1, 102);
     flush_to(f, 102);
     crash(f);
     open_it(f);
@@ -245,6 +261,7 @@ static bool is_cut(struct fixture *f)
 static void test_cut(void **state)
 {
     struct fixture *f = *state;
+    uint64_t last;
 
     begin_complete(f);
     crash(f);
@@ -262,10 +279,10 @@ static void test_cut(void **state)
     begin(f);
     assert_true(f->past.intact && f->past.cut);
     assert_true(is_cut(f));
-    hand_over(f, 1, disk_read(f->directory, &f->read).last + 1, 1);
-    storage_complete(f->storage);
-    storage_flush(f->storage);
-    UNTIL(f, f->saved_index == disk_read(f->directory, &f->read).last);
+    last = disk_read(f->directory, &f->read).last + 1;
+    hand_over(f, 1, last, 1);
+    storage_complete(f->storage, 1, last);
+    flush_to(f, last);
     crash(f);
     open_it(f);
     assert_true(f->past.intact);
@@ -365,13 +382,21 @@ static void test_life_is_damaged(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_incomplete),      TEST(test_lives_before_complete),
-        TEST(test_lives_are_lost),  TEST(test_lives_after_reset),
-        TEST(test_discarded),       TEST(test_discarded_and_rebooted),
-        TEST(test_complete),        TEST(test_reset_is_incomplete),
-        TEST(test_rebooted),        TEST(test_cut),
-        TEST(test_torn_before_end), TEST(test_end_is_synced),
-        TEST(test_failed_sync),     TEST(test_clean_before_reboot),
+        TEST(test_incomplete),
+        TEST(test_lives_before_complete),
+        TEST(test_lives_are_lost),
+        TEST(test_lives_after_reset),
+        TEST(test_discarded),
+        TEST(test_discarded_and_rebooted),
+        TEST(test_complete_alone),
+        TEST(test_complete),
+        TEST(test_reset_is_incomplete),
+        TEST(test_rebooted),
+        TEST(test_cut),
+        TEST(test_torn_before_end),
+        TEST(test_end_is_synced),
+        TEST(test_failed_sync),
+        TEST(test_clean_before_reboot),
         TEST(test_life_is_damaged),
     };
 
