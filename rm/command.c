@@ -220,7 +220,7 @@ static enum progress leaving_progress(struct rm *rm, const struct rm_command *c,
     }
     if (!c->incarnation || rm->roster.server[i].listed != c->incarnation)
         return PROGRESS_DONE;
-    *text = current && in_set(current->members.set, i) ? "the view without it" : "its end";
+    *text = in_set(rm->repair.may_stop, i) ? "its end" : "the view without it";
     return PROGRESS_WAITS;
 }
 

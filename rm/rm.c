@@ -133,6 +133,21 @@ static uint32_t unheard(const struct roster *roster)
     return set;
 }
 
+/* Servers whose present life is a member of a view that is remembered. Until a later one is known
+ * active, the next election may need what it acknowledged there, however old the later one is: in
+ * memory that would go with it. */
+static uint32_t remembered(const struct rm *rm)
+{
+    uint32_t set = 0;
+
+    for (uint32_t n = 0; n < rm->saved.view_count; n++)
+        for (uint32_t i = 0; i < rm->roster.server_count; i++)
+            if (members_has(&rm->saved.views[n].members, NODE_SERVER(i),
+                            rm->roster.server[i].listed))
+                set |= 1u << i;
+    return set;
+}
+
 /* A server may be ordered to stop when no view needs it: it is no member, and the view without it
  * stands. Whose store is old or lost knows neither the view nor who was started again since. */
 static void set_may_stop(struct rm *rm, struct instant now)
@@ -145,7 +160,8 @@ static void set_may_stop(struct rm *rm, struct instant now)
     else if (!current)
         rm->repair.may_stop = rm->view.fencing ? 0 : all & ~unheard(&rm->roster);
     else
-        rm->repair.may_stop = view_settled(&rm->view, now) ? all & ~current->members.set : 0;
+        rm->repair.may_stop =
+            view_settled(&rm->view, now) ? all & ~(current->members.set | remembered(rm)) : 0;
 }
 
 /* A server whose end is expected is left out of views, and may come in again once its life has

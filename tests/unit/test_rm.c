@@ -340,6 +340,35 @@ static void test_restart_of_one_too_many(void **state)
              "answer 5 refused: without it there would be too few members for acks\n");
 }
 
+/* The view without it is old, but not known active: what was committed before may be with those who
+ * leave and one more. As long as it may be asked for that, it is not ordered to stop. */
+static void test_stop_waits_for_active_view(void **state)
+{
+    struct story *f = *state;
+
+    serve_whole(f);
+    commands(f, 6000, COMMAND_STOP, S3, 8);
+    all_report(f, 6001, 1, 9);
+    forget(f);
+    tick(f, 6001 + VIEW_SETTLE_MS);
+    tick(f, 6000 + RM_COMMAND_MS_MAX);
+    story(f, "answer 8 refused: not done within 10 s, but still wanted: waits for the view without "
+             "it\n");
+    dies(f, 16001, S1);
+    reports(f, 16002, S2, 2, 9);
+    reports(f, 16002, S3, 1, 9);
+    assert_int_equal(current(f)->members.set, 1u << 1);
+    forget(f);
+    tick(f, 16002 + VIEW_SETTLE_MS);
+    story(f, "s1: start ordered\n"
+             "send gfd: order server=s1 action=1\n");
+    forget(f);
+    activates(f, 18000, S2, 3);
+    story(f, "view 3 active\n"
+             "s3: stop ordered\n"
+             "send gfd: order server=s3 action=2\n");
+}
+
 /* A server that will not start in spite of START is told so, and not only that time is up. */
 static void test_start_fails(void **state)
 {
@@ -755,6 +784,7 @@ int main(void)
         STORY(test_stop_last),
         STORY(test_restart_indispensable),
         STORY(test_restart_of_one_too_many),
+        STORY(test_stop_waits_for_active_view),
         STORY(test_start_fails),
         STORY(test_stop_indispensable),
         STORY(test_restart),

@@ -37,6 +37,14 @@ static void test_two_ends_cut(void **state)
     play(5020274);
 }
 
+/* A view that was not active for a second was taken for one that is: a server was stopped whose
+ * journal, in memory, the election after the death of the primary had to ask for. */
+static void test_stopped_too_early(void **state)
+{
+    (void)state;
+    play(5031887);
+}
+
 /* Entries came and went between two looks of the checks. */
 static void test_dropped_unseen(void **state)
 {
@@ -54,9 +62,8 @@ static void test_dropped_unsent(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_pipeline_over_views),
-        cmocka_unit_test(test_two_ends_cut),
-        cmocka_unit_test(test_dropped_unseen),
+        cmocka_unit_test(test_pipeline_over_views), cmocka_unit_test(test_two_ends_cut),
+        cmocka_unit_test(test_stopped_too_early),   cmocka_unit_test(test_dropped_unseen),
         cmocka_unit_test(test_dropped_unsent),
     };
 
