@@ -115,6 +115,11 @@ bool disk_complete(const struct process *p)
     return p->disk->life.complete;
 }
 
+bool disk_vouches(const struct process *p)
+{
+    return p->disk->life.complete || p->disk->life.discarded.view;
+}
+
 bool disk_remembers(const struct process *p, uint64_t incarnation)
 {
     return p->disk->life.complete || lives_has(&p->disk->life.lives, incarnation);

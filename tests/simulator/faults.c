@@ -113,12 +113,13 @@ bool sim_can_lose(struct sim *sim, node_id server)
 }
 
 /* A disk gives it all back to the next life, unless there is damage that nobody knows of yet. A rm
- * without its store does not know which lives matter: it asks for disks that lack nothing. */
+ * without its store does not know which lives matter: it asks for disks that lack nothing, or that
+ * know where the journal ended that was thrown away. */
 bool sim_can_spare(struct sim *sim, node_id server)
 {
     const struct process *p = sim_process(sim, server);
     bool kept = sim->options.disk && p->incarnation > p->disk_lost &&
-                (sim->store_bad ? disk_complete(p) : disk_remembers(p, p->incarnation));
+                (sim->store_bad ? disk_vouches(p) : disk_remembers(p, p->incarnation));
 
     return kept || sim_can_lose(sim, server);
 }

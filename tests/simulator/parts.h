@@ -367,6 +367,7 @@ uint64_t disk_index_most(const struct process *process); /* … at most, if its 
 uint64_t disk_waiting_bytes(const struct process *process); /* handed over and not written */
 bool disk_cut(const struct process *process); /* the end of its journal may be missing */
 bool disk_complete(const struct process *p);  /* lacks nothing that any life acknowledged */
+bool disk_vouches(const struct process *p);   /* or its next life knows who has that */
 /* Whether its next life would find that entry, of that view. */
 bool disk_holds(const struct process *process, uint64_t index, uint64_t view);
 /* View of the last entry that its next life finds for certain, whatever ends this one; 0: none. */
