@@ -72,6 +72,8 @@ static void receive_link(struct replica *r, struct instant now, const struct mes
         r->rm_linked = up;
         r->state_sent = (struct message_state){ 0 };
         views_send_state(r, now, out);
+        if (up)
+            views_send_active(r, out);
     } else if (node_is_server(message->from)) {
         if (up)
             link_up(r, now, message->from, message->link_up.incarnation, out);

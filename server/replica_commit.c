@@ -53,10 +53,7 @@ void commit_advance(struct replica *r, struct instant now, struct effects *out)
     if (!r->serving) {
         r->serving = true;
         effects_note(out, "view %lu is active: serving as primary", (unsigned long)r->view.number);
-        effects_send(
-            out, NODE_RM,
-            (struct message){ .type = MESSAGE_ACTIVE,
-                              .active = { .number = r->view.number, .commit_index = commit } });
+        views_send_active(r, out);
     }
     effects_add(out, EFFECT_COMMIT)->reference = commit;
 }

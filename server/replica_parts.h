@@ -46,6 +46,9 @@ void views_enter(struct replica *r, struct instant now, const struct message_vie
 void views_fence(struct replica *r, struct instant now, uint64_t number, struct effects *out);
 /* The primary tells a server of the view, and where the journal stands. */
 void views_pass_on(const struct replica *r, node_id to, struct effects *out);
+/* Tells the rm that the view is active, if we are its primary and it is; also one that was started
+ * since, and cannot know. */
+void views_send_active(const struct replica *r, struct effects *out);
 void views_send_state(struct replica *r, struct instant now, struct effects *out);
 
 /* replica_feed.c: entries on their way to others. */

@@ -34,6 +34,15 @@ void views_send_state(struct replica *r, struct instant now, struct effects *out
     effects_send(out, NODE_RM, (struct message){ .type = MESSAGE_STATE, .state = state });
 }
 
+void views_send_active(const struct replica *r, struct effects *out)
+{
+    if (is_primary(r) && r->serving)
+        effects_send(out, NODE_RM,
+                     (struct message){
+                         .type = MESSAGE_ACTIVE,
+                         .active = { .number = r->view.number, .commit_index = r->commit_index } });
+}
+
 void views_pass_on(const struct replica *r, node_id to, struct effects *out)
 {
     effects_send(out, to, (struct message){ .type = MESSAGE_VIEW, .view = r->view });

@@ -788,6 +788,23 @@ static void test_many_views(void **state)
     assert_true(f->replica.peers[2].reset);
 }
 
+/* An rm that was started while the view was served cannot know that it is active, and under a load
+ * that never pauses no state shows it: the primary says so again. */
+static void test_tells_a_new_rm(void **state)
+{
+    struct fixture *f = *state;
+
+    lead(f, 2);
+    tick(f, 1);
+    hear(f, NODE_RM, (struct message){ .type = MESSAGE_LINK_UP, .link_up = { .incarnation = 2 } });
+    assert_false(said(f, "send rm: active"));
+    hear(f, s2, ack(1, 22, 1, f->now.ns));
+    tick(f, 1);
+    assert_true(f->replica.serving);
+    hear(f, NODE_RM, (struct message){ .type = MESSAGE_LINK_UP, .link_up = { .incarnation = 3 } });
+    assert_true(said(f, "send rm: active number=1"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -832,6 +849,7 @@ int main(void)
         STORY(test_full_disk),
         STORY(test_leads_without_a_state),
         STORY(test_chain_cannot_feed),
+        STORY(test_tells_a_new_rm),
     };
 
     return cmocka_run_group_tests_name("replica", tests, NULL, NULL);
