@@ -158,7 +158,9 @@ static enum error_code conclude(struct persistence *p, const struct recovery_res
     server_lived(p->server, &past->lives, past->discarded);
     recovery_close(p->recovery);
     p->recovery = NULL;
-    return storage_start(p->storage, &result->found, sound && p->past.intact, result->last_index,
+    /* A complete journal of nothing at all has lost its files. */
+    return storage_start(p->storage, &result->found,
+                         sound && p->past.intact && result->last_index > 0, result->last_index,
                          error);
 }
 

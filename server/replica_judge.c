@@ -41,7 +41,7 @@ void judge_disk(struct replica *r, struct instant now, struct effects *out)
 /* Something was saved, or nothing waits for it. */
 void judge_watch_disk(struct replica *r, struct instant now)
 {
-    if (r->saved_index >= r->persist_asked || r->saved_index != r->saved_seen)
+    if ((r->saved_index >= r->persist_asked && !r->unmarked) || r->saved_index != r->saved_seen)
         r->disk_moved = now;
     r->saved_seen = r->saved_index;
 }

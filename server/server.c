@@ -145,8 +145,7 @@ static void do_effect(struct server *s, struct instant now, const struct effect 
         disk_forget(s, effect->reference);
         break;
     case EFFECT_PERSIST:
-        if (effect->number) /* what was handed over before tells nothing of what is said now */
-            s->epoch++;
+        s->complete_due |= effect->number == 1;
         pass_on(effect, out);
         break;
     case EFFECT_RESET: do_reset(s, effect->reference, out); break;
@@ -255,6 +254,7 @@ void server_check(const struct server *s)
     replica_check(&s->replica);
     assert(s->journal.last == s->replica.last_index);
     assert(s->journal.first <= s->replica.first_index);
+    assert(s->handed_index <= s->journal.last);
     if (s->replica.whole && !s->transfer_in.applying)
         assert(machine_index(s->machine) == s->replica.executed_index);
 }

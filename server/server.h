@@ -73,7 +73,7 @@ void server_saved(struct server *server, uint64_t epoch, uint64_t index);
  * acknowledged in any life: it holds the beginning of a view that has this life as a member. The
  * disk must know of it before it says server_saved(), also when no entry was handed over: epoch and
  * index are for that; and forget it before a RESTART. The next life is intact only then. */
-bool server_complete(const struct server *server, uint64_t *epoch, uint64_t *index);
+bool server_complete(struct server *server, uint64_t *epoch, uint64_t *index);
 /* At a RESTART: what the disk is to know beside, for server_lived() in the next life. */
 struct journal_end server_discarded(const struct server *server);
 /* A slice of the checkpoint being kept is written; the whole is safe, or (done false) given up. */

@@ -66,15 +66,20 @@ bool server_keep(struct server *s, uint64_t index)
     return true;
 }
 
-bool server_complete(const struct server *s, uint64_t *epoch, uint64_t *index)
+bool server_complete(struct server *s, uint64_t *epoch, uint64_t *index)
 {
     const struct replica *r = &s->replica;
 
+    if ((r->role != ROLE_PRIMARY && r->role != ROLE_BACKUP) ||
+        replica_journal_view(r) != r->view.number)
+        return false;
+    /* That entries are saved, also those of this turn, tells nothing of the mark behind them. */
+    if (s->complete_due)
+        s->epoch++;
+    s->complete_due = false;
     *epoch = s->epoch;
     *index = next_to_hand(s) - 1;
-
-    return (r->role == ROLE_PRIMARY || r->role == ROLE_BACKUP) &&
-           replica_journal_view(r) == r->view.number;
+    return true;
 }
 
 struct journal_end server_discarded(const struct server *s)
@@ -203,6 +208,8 @@ void server_recover_entry(struct server *s, const struct journal_record *header,
 
 bool server_recovered(struct server *s, bool intact)
 {
+    /* What was read last may have taken the place of more than it brought. */
+    s->handed_index = s->journal.last;
     return replica_recovered(&s->replica, intact);
 }
 

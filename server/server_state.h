@@ -65,6 +65,7 @@ struct server {
     uint64_t requests;          /* executed or answered since the start */
     uint64_t handed_index;      /* entries up to here were handed over to be written */
     uint64_t epoch;             /* of the journal's tail: grows when some of it is dropped */
+    bool complete_due;          /* the disk is to be told that the journal is complete */
     uint64_t kept_bytes;        /* of the journal after the last checkpoint for the disk */
     struct instant keep_due;    /* no other one before */
     struct checkpoint_chain chain;

@@ -540,6 +540,9 @@ static void test_marked_before_acknowledged(void **state)
     assert_true(f->replica.intact);
     assert_true(said(f, "persist"));
     assert_true(said(f, "send s2: ack view=3 incarnation=11 index=0"));
+    for (int i = 0; i < 300 && !said(f, "its disk does not answer"); i++)
+        tick(f, 10);
+    assert_true(said(f, "its disk does not answer"));
     replica_saved(&f->replica, 12);
     tick(f, 1);
     assert_true(said(f, "send s2: ack view=3 incarnation=11 index=12"));

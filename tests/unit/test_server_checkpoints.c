@@ -44,6 +44,44 @@ static void test_no_checkpoint_before_execution(void **state)
                      (60 - f->server->transfer_out.index) * size + sizeof(struct journal_record));
 }
 
+/* What a server recovers ends with a reset to nothing, behind entries that were thrown away: those
+ * of the view that it begins are handed to the disk, and count when they are saved, not before. */
+static void test_recovers_a_reset_to_nothing(void **state)
+{
+    struct fixture *f = *state;
+    struct buffer record = { 0 };
+    struct bytes piece;
+    struct block *owner;
+    uint64_t epoch, handed, index = 0;
+
+    f->server->options.persistent = f->server->replica.options.persistent = true;
+    for (uint64_t i = 1; i <= 9; i++) {
+        struct journal_record header = { .index = i, .view = 1, .kind = REQUEST_VIEW };
+
+        buffer_clear(&record, 1 << 20);
+        journal_record_pack(&record, &header, bytes_of(NULL, 0));
+        memcpy(&header, buffer_head(&record), sizeof header);
+        server_recover_entry(f->server, &header, buffer_bytes(&record));
+    }
+    buffer_free(&record);
+    server_recover_reset(f->server, 0);
+    assert_true(server_recovered(f->server, true));
+    link_all(f);
+    enter(f, 2, s1, 1, STYLE_ACTIVE);
+    tick(f, 1);
+    assert_int_equal(f->server->journal.last, 1);
+    assert_true(server_persist_next(f->server, &handed, &index, &piece, &owner));
+    assert_int_equal(index, 1);
+    assert_true(server_complete(f->server, &epoch, &index));
+    assert_int_equal(index, 1);
+    server_saved(f->server, handed, index); /* not yet known to be complete */
+    tick(f, 1);
+    assert_int_equal(f->server->replica.commit_index, 0);
+    server_saved(f->server, epoch, index);
+    tick(f, 1);
+    assert_int_equal(f->server->replica.commit_index, 1);
+}
+
 /* A round of changes since base comes in, up to the entry index. It makes no sense, which shows
  * when it is applied. */
 static void hear_round_begin(struct fixture *f, uint64_t view, uint64_t base, uint64_t index)
@@ -496,6 +534,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         STORY(test_no_checkpoint_before_execution),
+        STORY(test_recovers_a_reset_to_nothing),
         STORY(test_sent_before_it_is_dropped),
         STORY(test_round_overtaken),
         STORY(test_round_half_overtaken),
