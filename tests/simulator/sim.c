@@ -450,11 +450,24 @@ bool sim_has_live_primary(struct sim *sim)
     return sim_primary(sim) != NODE_NONE;
 }
 
+/* A member that the gfd does not list, as its lfd has yet to find out that its link is dead, is
+ * about to be left out. */
+static bool is_listed(struct sim *sim, const struct process *p)
+{
+    const struct process *rm = sim_process(sim, NODE_RM);
+
+    return rm->state != PROCESS_RUNNING ||
+           rm->rm->roster.server[node_index(p->node)].listed == p->incarnation;
+}
+
 /* NULL, or what one server lacks. */
-static const char *server_lacks(const struct process *p, const struct message_view *view)
+static const char *server_lacks(struct sim *sim, const struct process *p,
+                                const struct message_view *view)
 {
     if (p->state != PROCESS_RUNNING)
         return "does not run";
+    if (!is_listed(sim, p))
+        return "is not in the membership";
     if (!members_has(&view->members, p->node, p->incarnation))
         return "is no member";
     if (p->status.view != view->number || p->status.promised != view->number)
@@ -479,7 +492,7 @@ static const char *cluster_lacks(struct sim *sim, node_id *node)
         return "has not stored the newest view";
     for (uint32_t i = 0; i < sim->options.servers && !lack; i++) {
         *node = NODE_SERVER(i);
-        lack = server_lacks(sim_process(sim, *node), view);
+        lack = server_lacks(sim, sim_process(sim, *node), view);
     }
     return lack;
 }
