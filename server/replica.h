@@ -91,6 +91,7 @@ struct replica {
 
     struct journal_run runs[RUN_COUNT_MAX];
     uint32_t run_count;
+    struct journal_run base; /* of the state recovered; zero: of none */
     uint64_t first_index, last_index;
     uint64_t verified_index; /* equal to the primary's journal up to here, in this view */
     uint64_t saved_index, persist_asked;

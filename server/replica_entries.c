@@ -137,7 +137,7 @@ void replica_recover_state(struct replica *r, uint64_t index, uint64_t view)
 {
     /* Changes come on top of a state that is in. */
     assert(r->view.number == 0 && r->last_index == r->executed_index && r->last_index <= index);
-    r->runs[0] = (struct journal_run){ index, view };
+    r->runs[0] = r->base = (struct journal_run){ index, view };
     r->first_index = index + 1;
     r->last_index = r->saved_index = r->persist_asked = index;
     r->commit_index = r->executed_index = index;
@@ -147,8 +147,11 @@ uint64_t replica_recover_reset(struct replica *r, uint64_t index)
 {
     /* A later one may begin behind a checkpoint again: of a join that began twice, say. */
     r->whole = index <= r->commit_index;
-    /* What was there before is gone, also where the new entries do not reach. */
+    /* What was there before is gone, also where the new entries do not reach; and with it what was
+     * forgotten of the oldest views, when there were too many. */
+    r->runs[0] = r->base;
     r->run_count = 1;
+    r->first_index = r->base.first_index + 1;
     r->last_index = r->saved_index = r->persist_asked = r->commit_index;
     return r->last_index;
 }

@@ -122,6 +122,27 @@ static void test_begun_anew(void **state)
     assert_false(replica_recovered(&r, true));
 }
 
+/* So many views were read that the oldest are forgotten, and then everything was begun anew, from
+ * nothing in the end: what was acknowledged since is read from the first entry on. */
+static void test_begun_anew_after_many_views(void **state)
+{
+    struct replica r;
+    uint64_t last;
+
+    (void)state;
+    begin(&r);
+    for (uint64_t i = 1; i <= RUN_COUNT_MAX + 16; i++)
+        assert_true(replica_recover_entry(&r, i, i, &last));
+    assert_true(r.first_index > 1);
+    assert_int_equal(replica_recover_reset(&r, 500), 0);
+    assert_int_equal(replica_recover_reset(&r, 0), 0);
+    for (uint64_t i = 1; i <= 5; i++)
+        assert_true(replica_recover_entry(&r, i, 100, &last));
+    assert_true(replica_recovered(&r, true));
+    replica_check(&r);
+    assert_int_equal(r.last_index, 5);
+}
+
 /* A sound journal of a life that may have acknowledged more counts for nothing; nor does nothing.
  */
 static void test_not_intact(void **state)
@@ -148,6 +169,7 @@ int main(void)
         cmocka_unit_test(test_gap),
         cmocka_unit_test(test_views_go_back),
         cmocka_unit_test(test_begun_anew),
+        cmocka_unit_test(test_begun_anew_after_many_views),
         cmocka_unit_test(test_not_intact),
     };
 
