@@ -161,7 +161,7 @@ static enum error_code conclude(struct persistence *p, const struct recovery_res
     /* A complete journal of nothing at all has lost its files. */
     return storage_start(p->storage, &result->found,
                          sound && p->past.intact && result->last_index > 0, result->last_index,
-                         error);
+                         result->outrun, error);
 }
 
 static struct server *renew(void *context)

@@ -24,6 +24,8 @@ struct recovery {
     struct checkpoint_head head;
     struct segments_reader *journal;
     uint64_t checkpoint_index; /* of the state that is in, 0 if none */
+    uint64_t checkpoint_view;  /* of that entry */
+    bool fits;                 /* the journal, as far as it was read, has that entry */
     uint64_t state_bytes;      /* read of the present checkpoint and its changes */
     uint64_t state_bytes_total, journal_bytes, journal_bytes_total;
     struct checkpoint_name unsound[RECOVERY_UNSOUND_MAX];
@@ -39,6 +41,7 @@ static void on_reset(void *context, uint64_t index, uint64_t view)
     struct recovery *r = context;
 
     (void)view;
+    r->fits = index == r->checkpoint_index;
     server_recover_reset(r->server, index);
 }
 
@@ -54,6 +57,8 @@ static void on_record(void *context, const struct journal_record *header, struct
     struct recovery *r = context;
 
     r->journal_bytes += record.size;
+    if (header->index <= r->checkpoint_index)
+        r->fits = header->index == r->checkpoint_index && header->view == r->checkpoint_view;
     server_recover_entry(r->server, header, record);
 }
 
@@ -232,6 +237,7 @@ static enum error_code state_end(struct recovery *r, struct error *error)
         return state_give_up(r, text, error);
     }
     r->checkpoint_index = head->index;
+    r->checkpoint_view = head->view;
     state_close(r);
     return go_on(r, error);
 }
@@ -298,10 +304,18 @@ static enum recovery_outcome judge(struct recovery *r, struct recovery_result *r
         server_status(r->server, r->progress.started, &status);
         result->checkpoint_index = r->checkpoint_index;
         result->last_index = status.journal_index;
+        result->outrun = result->last_index == r->checkpoint_index && !r->fits;
         return RECOVERY_SOUND;
     }
     if (r->unsound_count > 0)
         return RECOVERY_DAMAGED;
+    if (r->options.intact) {
+        (void)snprintf(result->reason, sizeof result->reason,
+                       "%s: the journal has a gap behind the newest checkpoint, and was complete: "
+                       "a file is missing",
+                       r->options.directory);
+        return RECOVERY_DAMAGED;
+    }
     (void)snprintf(result->reason, sizeof result->reason, "a join was not finished");
     return RECOVERY_UNFINISHED;
 }

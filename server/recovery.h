@@ -43,6 +43,7 @@ struct recovery_result {
     struct checkpoint_name unsound[RECOVERY_UNSOUND_MAX];
     uint32_t unsound_count;
     uint64_t last_index;          /* of the server's journal now */
+    bool outrun;                  /* that is the checkpoint's, and the journal has no such entry */
     char reason[ERROR_TEXT_SIZE]; /* of the first damage; unless sound: why not */
 };
 

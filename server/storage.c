@@ -361,7 +361,7 @@ bool storage_cut(const struct storage *s, const struct segments_found *found)
 }
 
 enum error_code storage_start(struct storage *s, const struct segments_found *found, bool intact,
-                              uint64_t last_index, struct error *error)
+                              uint64_t last_index, bool outrun, struct error *error)
 {
     assert(!s->running && !found->damaged);
     s->found = *found;
@@ -372,8 +372,9 @@ enum error_code storage_start(struct storage *s, const struct segments_found *fo
     s->life.cut = intact && storage_cut(s, found);
     s->complete = intact && !s->life.cut;
     lives_add(&s->life.lives, s->options.incarnation);
-    /* Entries that only the checkpoint has leave a gap, which must not be taken for a loss. */
-    s->begin_behind = last_index > found->last ? last_index : 0;
+    /* Entries that only the checkpoint has leave a gap, which must not be taken for a loss; and
+     * what it has replaced must not be taken for what led to it. */
+    s->begin_behind = outrun || last_index > found->last ? last_index : 0;
     if (threads_start(s, error) != ERROR_NONE)
         return error->code;
     s->running = true;

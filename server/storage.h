@@ -113,10 +113,10 @@ bool storage_cut(const struct storage *storage, const struct segments_found *fou
 
 /* Starts the threads, which write behind what was found; options.started follows. intact: the
  * server lacks nothing of what it acknowledged, as recovery came to know. last_index: of the entry
- * after which entries will be handed over; when the segments end before it (a checkpoint outran
- * them), they begin anew there. */
+ * after which entries will be handed over; when the segments end before it, or hold others there
+ * (outrun: a checkpoint outran them), they begin anew there. */
 enum error_code storage_start(struct storage *storage, const struct segments_found *found,
-                              bool intact, uint64_t last_index, struct error *error);
+                              bool intact, uint64_t last_index, bool outrun, struct error *error);
 
 /* Entries up to index: a piece of packed records, held by its block until it is written. epoch
  * comes back. */

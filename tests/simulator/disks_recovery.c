@@ -91,14 +91,36 @@ static struct journal_end discarded_before(const struct process *p)
     return is_kept(p) && !life->complete ? life->discarded : (struct journal_end){ 0 };
 }
 
-/* Entries that only the checkpoint has leave a gap, which must not be taken for a loss. */
+/* Whether the journal has the entry at the end of the state, as server/recovery.c sees it. */
+static bool fits(const struct disk *d)
+{
+    const struct chain *chain = &d->kept[0];
+    const struct message_checkpoint_begin *head =
+        chain->count > 0 ? &chain->images[chain->count - 1].head : NULL;
+    bool yes = false;
+
+    for (uint64_t i = d->first; i < d->count && head; i++) {
+        const struct written *w = &d->items[i];
+        struct journal_record header = { 0 };
+
+        if (!w->reset)
+            memcpy(&header, buffer_head(&d->bytes) + w->offset, sizeof header);
+        if (w->reset || w->index <= head->index)
+            yes = w->index == head->index && (w->reset || header.view == head->index_view);
+    }
+    return yes;
+}
+
+/* Entries that only the checkpoint has leave a gap, which must not be taken for a loss; what it has
+ * replaced must not be taken for what led to it. */
 static void begin_behind(struct process *p)
 {
     struct disk *d = p->disk;
-    uint64_t last = server_journal(p->server)->last;
+    const struct journal *journal = server_journal(p->server);
     uint64_t end = d->count > d->first ? d->items[d->count - 1].index : 0;
+    uint64_t last = journal->last;
 
-    if (last > end)
+    if (last > end || (last > 0 && journal->first > last && !fits(d)))
         disk_hand_over(d, (struct written){ .reset = true, .index = last }, (struct bytes){ 0 });
 }
 

@@ -191,16 +191,21 @@ static inline void open_it(struct fixture *f)
         fail_msg("%s", error.text);
 }
 
-static inline void start_at(struct fixture *f, uint64_t last_index)
+static inline void start_outrun(struct fixture *f, uint64_t last_index, bool outrun)
 {
     struct segments_found found = disk_read(f->directory, &f->read);
     struct error error;
 
     f->started = 0;
     f->saved_index = f->saved_epoch = 0;
-    if (storage_start(f->storage, &found, f->past.intact, last_index, &error) != ERROR_NONE)
+    if (storage_start(f->storage, &found, f->past.intact, last_index, outrun, &error) != ERROR_NONE)
         fail_msg("%s", error.text);
     UNTIL(f, f->started == 1);
+}
+
+static inline void start_at(struct fixture *f, uint64_t last_index)
+{
+    start_outrun(f, last_index, false);
 }
 
 static inline void begin(struct fixture *f)

@@ -84,12 +84,12 @@ static void execute(struct fixture *f, uint64_t index)
     buffer_free(&group);
 }
 
-/* The state as of now, or the changes since base. */
-static void keep(struct fixture *f, uint64_t base)
+/* The state as of now, of that view, or the changes since base. */
+static void keep_of(struct fixture *f, uint64_t base, uint64_t view)
 {
     struct checkpoint_head head = { .base = base,
                                     .index = machine_index(f->machine),
-                                    .view = 3,
+                                    .view = view,
                                     .time_us = machine_time_us(f->machine),
                                     .digest = machine_digest(f->machine),
                                     .cluster = "three",
@@ -111,6 +111,11 @@ static void keep(struct fixture *f, uint64_t base)
     machine_checkpoint_end(f->machine);
     assert_int_equal(checkpoint_writer_finish(writer, &error), ERROR_NONE);
     buffer_free(&slice);
+}
+
+static void keep(struct fixture *f, uint64_t base)
+{
+    keep_of(f, base, 3);
 }
 
 /* Drops what the checkpoints make superfluous, as a server does. */
@@ -237,6 +242,41 @@ static void test_chain(void **state)
     assert_int_equal(result.unsound_count, 0);
 }
 
+/* A checkpoint of the last entry of the journal, or of another one that has replaced it there,
+ * which was lost with the power: what the journal ends with did not lead to that state. */
+static void test_outrun(void **state)
+{
+    struct fixture *f = *state;
+    struct recovery_result result;
+
+    keep(f, 0);
+    result = recover(f);
+    expect(f, &result, LAST);
+    assert_false(result.outrun);
+    keep_of(f, 0, 5);
+    result = recover(f);
+    expect(f, &result, LAST);
+    assert_true(result.outrun);
+}
+
+/* Nothing that was complete is deleted: where a file is missing, it is put aside. */
+static void test_missing_checkpoints(void **state)
+{
+    static const struct checkpoint_name names[] = { { 20, false }, { 30, true }, { 40, true },
+                                                    { 50, false }, { 60, true }, { 70, true } };
+    struct fixture *f = *state;
+    struct recovery_result result;
+    char path[128];
+
+    for (int i = 0; i < 6; i++) {
+        path_of(f, names[i].index, names[i].changes, path, sizeof path);
+        assert_int_equal(unlink(path), 0);
+    }
+    result = recover(f);
+    assert_int_equal(result.outcome, RECOVERY_DAMAGED);
+    assert_non_null(strstr(result.reason, "a file is missing"));
+}
+
 /* Damaged changes give way to the state before them, wherever they are damaged; what stands behind
  * them is of no use. */
 static void test_damaged_changes(void **state)
@@ -343,8 +383,14 @@ static void test_tidy(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        STORY(test_chain),        STORY(test_damaged_changes), STORY(test_damaged_checkpoint),
-        STORY(test_missing_link), STORY(test_many_flips),      STORY(test_tidy),
+        STORY(test_chain),
+        STORY(test_outrun),
+        STORY(test_missing_checkpoints),
+        STORY(test_damaged_changes),
+        STORY(test_damaged_checkpoint),
+        STORY(test_missing_link),
+        STORY(test_many_flips),
+        STORY(test_tidy),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

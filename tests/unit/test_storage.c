@@ -131,6 +131,22 @@ static void test_begins_behind_checkpoint(void **state)
     expect_entries(f, 21, 22);
 }
 
+/* Or it has replaced what the journal ends with, there and behind. */
+static void test_begins_behind_what_was_replaced(void **state)
+{
+    struct fixture *f = *state;
+
+    begin(f);
+    put(f, 1, 10);
+    end(f);
+    open_it(f);
+    start_outrun(f, 7, true);
+    put(f, 8, 2);
+    end(f);
+    assert_int_equal(disk_read(f->directory, &f->read).reset_index, 7);
+    expect_entries(f, 8, 9);
+}
+
 /* ---- Policies ---- */
 
 static void test_interval(void **state)
@@ -226,6 +242,7 @@ int main(void)
         TEST(test_epochs),
         TEST(test_reset),
         TEST(test_begins_behind_checkpoint),
+        TEST(test_begins_behind_what_was_replaced),
         TEST(test_interval),
         TEST(test_never),
         TEST(test_set_aside),

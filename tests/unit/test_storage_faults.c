@@ -65,7 +65,7 @@ static bool live(struct fixture *f)
     }
     found = disk_read(f->directory, &f->read);
     f->started = 0;
-    assert_int_equal(storage_start(f->storage, &found, f->past.intact, found.last, &error),
+    assert_int_equal(storage_start(f->storage, &found, f->past.intact, found.last, false, &error),
                      ERROR_NONE);
     UNTIL(f, f->started || f->failures);
     for (uint64_t i = found.last + 1; i <= found.last + 60 && !f->failures; i += 20) {
