@@ -124,8 +124,8 @@ static const char *begin(struct rm *rm, struct instant now, const struct message
     case COMMAND_STOP: return begin_stop(rm, m->server, out);
     case COMMAND_RESTART: return begin_restart(rm, now, m->server, out);
     case COMMAND_RECOVER: return view_recover(&rm->view);
-    case COMMAND_STYLE_ACTIVE: view_style(&rm->view, STYLE_ACTIVE); return NULL;
-    case COMMAND_STYLE_PASSIVE: view_style(&rm->view, STYLE_PASSIVE); return NULL;
+    case COMMAND_STYLE_ACTIVE: view_style(&rm->view, STYLE_ACTIVE, out); return NULL;
+    case COMMAND_STYLE_PASSIVE: view_style(&rm->view, STYLE_PASSIVE, out); return NULL;
     case COMMAND_ACKS_ALL:
     case COMMAND_ACKS_MAJORITY:
     case COMMAND_ACKS_COUNT: return view_acks(&rm->view, acks_of(m), m->count, out);
@@ -168,13 +168,13 @@ void rm_command_begin(struct rm *rm, struct instant now, const struct message_co
         answer(m->reference, false, "there is no such server", out);
         return;
     }
-    supersede(rm, m, out);
     c = unused(rm);
     refusal = c ? begin(rm, now, m, out) : "too many commands are under way";
     if (refusal) {
         answer(m->reference, false, refusal, out);
         return;
     }
+    supersede(rm, m, out);
     *c = (struct rm_command){
         .used = true,
         .command = *m,

@@ -107,7 +107,7 @@ void view_check(const struct view *v);
 /* What the operator asks for; the next view_tick() begins it. NULL, or the reason why not. */
 const char *view_switchover(struct view *v, node_id target, struct effects *out);
 const char *view_recover(struct view *v);
-void view_style(struct view *v, enum style style);
+void view_style(struct view *v, enum style style, struct effects *out);
 /* How many members must hold an entry. NULL, or why that cannot be. */
 const char *view_acks(struct view *v, enum acks_policy acks, uint32_t count, struct effects *out);
 /* Takes it back, as far as it has not been done. */

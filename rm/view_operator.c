@@ -36,9 +36,10 @@ void view_recover_not(struct view *v)
     v->accept_loss = false;
 }
 
-void view_style(struct view *v, enum style style)
+void view_style(struct view *v, enum style style, struct effects *out)
 {
     v->saved->wanted.style = style;
+    saved_store(v->saved, out); /* there may be no other view for it */
 }
 
 const char *view_acks(struct view *v, enum acks_policy acks, uint32_t count, struct effects *out)

@@ -554,6 +554,20 @@ static void test_style(void **state)
     assert_int_equal(f->rm.saved.wanted.style, STYLE_PASSIVE);
 }
 
+/* What is still wanted when its time is over is wanted by an rm that is started then, too. */
+static void test_style_is_remembered(void **state)
+{
+    struct story *f = *state;
+
+    serve_whole(f);
+    commands(f, 6000, COMMAND_STYLE_PASSIVE, NODE_NONE, 3);
+    forget(f);
+    tick(f, 6000 + RM_COMMAND_MS_MAX);
+    assert_non_null(strstr((const char *)buffer_head(&f->said), "but still wanted"));
+    begin(f, 17000);
+    assert_int_equal(f->rm.saved.wanted.style, STYLE_PASSIVE);
+}
+
 /* Acks are part of the view; what makes no other view is remembered all the same. */
 static void test_acks(void **state)
 {
@@ -666,9 +680,24 @@ static void test_superseded(void **state)
     commands(f, 6000, COMMAND_STOP, S3, 1);
     forget(f);
     commands(f, 6001, COMMAND_START, S3, 2);
-    story(f, "answer 1 refused: another command for that server came after it\n"
-             "[store]\n"
+    story(f, "[store]\n"
+             "answer 1 refused: another command for that server came after it\n"
              "answer 2 done: s3 is running already\n");
+}
+
+/* A command that is refused takes the place of none. */
+static void test_refused_supersedes_nothing(void **state)
+{
+    struct story *f = *state;
+
+    serve_whole(f);
+    commands(f, 6000, COMMAND_RESTART, S3, 1);
+    dies(f, 6001, S1);
+    dies(f, 6001, S2);
+    forget(f);
+    commands(f, 6002, COMMAND_STOP, S3, 2);
+    story(f, "answer 2 refused: view 1 cannot be without s3: members left alive must be at least "
+             "one, and enough for acks\n");
 }
 
 static void test_too_many_commands(void **state)
@@ -795,12 +824,14 @@ int main(void)
         STORY(test_stop_is_of_one_life),
         STORY(test_deadline),
         STORY(test_style),
+        STORY(test_style_is_remembered),
         STORY(test_acks),
         STORY(test_acks_refusals),
         STORY(test_cut),
         STORY(test_cut_refusals),
         STORY(test_recover),
         STORY(test_superseded),
+        STORY(test_refused_supersedes_nothing),
         STORY(test_too_many_commands),
         STORY(test_unknown_command),
         STORY(test_events),
