@@ -50,7 +50,7 @@ bool plan_joiner_ready(const struct view *v, struct instant now, node_id server)
 /* Its present life has reported, and can be part of a view. */
 static bool is_present(const struct view *v, uint32_t i)
 {
-    return in_set(v->election.reports, i) &&
+    return in_set(v->election.reports, i) && !in_set(v->stale, i) &&
            roster_alive(v->roster, NODE_SERVER(i), v->election.latest[i].incarnation);
 }
 

@@ -87,9 +87,31 @@ static void hear_report(struct view *v, node_id from, const struct message_repor
 {
     const struct roster_server *s = &v->roster->server[node_index(from)];
 
-    if (v->fencing && m->number == v->number && s->linked &&
-        m->incarnation == s->link_incarnation && m->journal_view < m->number)
-        election_add(&v->election, v->saved, from, m);
+    if (!v->fencing || m->number != v->number || !s->linked ||
+        m->incarnation != s->link_incarnation || m->journal_view >= m->number)
+        return;
+    election_add(&v->election, v->saved, from, m);
+    v->stale &= ~(1u << node_index(from));
+}
+
+/* Who reported, and was taken for dead since, may be so: that it is listed again can be news of an
+ * hour that is past, and the news of its end may be next. A view of it alone could never be left.
+ * So it has to report once more. */
+static void doubt_reports(struct view *v, struct effects *out)
+{
+    for (uint32_t i = 0; i < v->options.server_count; i++) {
+        uint32_t bit = 1u << i;
+
+        if (!(v->election.reports & bit))
+            continue;
+        if (!roster_alive(v->roster, NODE_SERVER(i), v->election.latest[i].incarnation)) {
+            v->stale |= bit;
+            v->asked &= ~bit;
+        } else if (v->stale & ~v->asked & bit) {
+            v->asked |= bit;
+            change_send_fence(v, i, out);
+        }
+    }
 }
 
 /* ------------------------------------------------------------------ going on */
@@ -151,6 +173,8 @@ static void go_on(struct view *v, struct instant now, struct effects *out)
         go_above(v, now, out);
     else if (!v->fencing && reasons_for_change(v, now, reason, out))
         change_begin(v, now, reason, out);
+    if (v->fencing)
+        doubt_reports(v, out);
     if (v->fencing && instant_reached(now, v->fence_again))
         change_send_fences(v, now, NULL, out);
     if (v->fencing && change_conclude(v, now, out))

@@ -87,6 +87,8 @@ struct view {
     uint64_t number_max; /* of fences and views so far: none is used again */
     struct instant began_at;
     struct election election;
+    uint32_t stale;           /* set: reported, and were taken for dead since: they may be */
+    uint32_t asked;           /* of those: fenced once more, now that they are there again */
     struct instant enough_at; /* when there first were enough reports; NEVER before */
     struct instant fence_again;
     char waits[VIEW_TEXT_SIZE]; /* what it waits for, empty when nothing; as said last */

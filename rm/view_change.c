@@ -26,7 +26,7 @@ void change_send_fence(const struct view *v, uint32_t i, struct effects *out)
 
 static bool has_reported(const struct view *v, uint32_t i)
 {
-    return in_set(v->election.reports, i) &&
+    return in_set(v->election.reports, i) && !in_set(v->stale, i) &&
            v->election.latest[i].incarnation == v->roster->server[i].link_incarnation;
 }
 
@@ -66,6 +66,7 @@ void change_begin(struct view *v, struct instant now, const char *reason, struct
     v->accusers = 0;
     v->accused_by_primary = 0;
     election_init(&v->election, v->options.persistent);
+    v->stale = v->asked = 0;
     change_say_waits(v, now, "", out);
     change_send_fences(v, now, reason, out);
 }

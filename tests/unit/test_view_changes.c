@@ -228,6 +228,30 @@ static void test_silent_in_a_chain(void **state)
     assert_int_equal(current(f)->propagation, PROPAGATION_STAR);
 }
 
+/* Its host was taken for lost, and answers again: the news that it is listed may be as old as its
+ * report, and the news of its end the next. It has to report once more before it may lead, for a
+ * view of it alone could not be left without it (seed 6051609). */
+static void test_reported_and_taken_for_dead(void **state)
+{
+    struct story *f = *state;
+
+    serve(f, 5000);
+    dies(f, 6000, S1);
+    gfd_deletes(f, 6001, S2, false);
+    gfd_deletes(f, 6001, S3, false);
+    reports(f, 6002, S2, 1, 5);
+    reports(f, 6002, S3, 1, 5);
+    forget(f);
+    gfd_adds(f, 6003, S2, life(S2, 1));
+    assert_non_null(strstr((const char *)buffer_head(&f->said), "[fence 2: s2]"));
+    tick(f, 6200);
+    assert_int_equal(current(f)->number, 1);
+    reports(f, 6201, S2, 1, 5);
+    tick(f, 6300);
+    assert_int_equal(current(f)->number, 2);
+    assert_int_equal(current(f)->primary, S2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -240,6 +264,7 @@ int main(void)
         STORY(test_policy_unmet),
         STORY(test_old_journal_is_no_chain),
         STORY(test_silent_in_a_chain),
+        STORY(test_reported_and_taken_for_dead),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
