@@ -45,7 +45,7 @@ MUTANTS = [
            "        p->match_index = p->stamp = 0;",
            ""),
     mutant("count-without-state", "3: a member without a state holds nothing yet", FOLLOW,
-           "if (r->role == ROLE_BACKUP && !r->whole)\n        ack.ack.index = 0;",
+           "if (r->role == ROLE_BACKUP && (!r->whole || r->unmarked))\n        ack.ack.index = 0;",
            "",
            COMMIT,
            "p->incarnation) || feed_lacks_state(p))",
