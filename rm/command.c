@@ -206,6 +206,14 @@ static enum progress switchover_progress(const struct rm *rm, const struct rm_co
     return rm->view.active ? PROGRESS_DONE : PROGRESS_WAITS;
 }
 
+/* What word of a server that is not listed is waited for. */
+static const char *awaited(const struct rm *rm, uint32_t i, const char *of_lfd)
+{
+    if (!rm->roster.gfd_linked)
+        return "the gfd";
+    return rm->roster.host[rm->repair.options.server_host[i]].up ? of_lfd : "the lfd of its host";
+}
+
 /* Whether the server is gone from the membership, or why that takes so long. */
 static enum progress leaving_progress(struct rm *rm, const struct rm_command *c, const char **text)
 {
@@ -224,11 +232,22 @@ static enum progress leaving_progress(struct rm *rm, const struct rm_command *c,
     return PROGRESS_WAITS;
 }
 
-static enum progress stop_progress(struct rm *rm, const struct rm_command *c, const char **text,
+/* That a server is not listed need not mean that it does not run: we may be about to hear of it, or
+ * its host may be out of sight. */
+static enum progress stop_progress(struct rm *rm, struct rm_command *c, const char **text,
                                    struct instant now, struct effects *out)
 {
-    enum progress progress = leaving_progress(rm, c, text);
+    uint32_t i = node_index(c->command.server);
+    enum progress progress;
 
+    if (!c->incarnation)
+        c->incarnation = rm->roster.server[i].listed;
+    if (!c->incarnation &&
+        !instant_reached(now, repair_absent_from(&rm->repair, c->command.server))) {
+        *text = awaited(rm, i, "the word whether it runs");
+        return PROGRESS_WAITS;
+    }
+    progress = leaving_progress(rm, c, text);
     if (progress == PROGRESS_REFUSED)
         begin_start(rm, now, c->command.server, out);
     if (progress == PROGRESS_DONE)
@@ -255,18 +274,38 @@ static enum progress start_progress(const struct rm *rm, const struct rm_command
         *text = effects_text(out, "%s failed again and again", node_name(c->command.server));
         return PROGRESS_REFUSED;
     }
-    *text = !rm->roster.gfd_linked                                   ? "the gfd"
-            : !rm->roster.host[rm->repair.options.server_host[i]].up ? "the lfd of its host"
-                                                                     : "its start";
+    *text = awaited(rm, i, "its start");
     return PROGRESS_WAITS;
 }
 
-static enum progress restart_progress(struct rm *rm, const struct rm_command *c, const char **text,
-                                      struct effects *out)
+/* A server that was not listed, and turns out to have been running, is to be restarted now. NULL,
+ * or why it cannot be. */
+static const char *restart_found(struct rm *rm, struct rm_command *c, struct instant now,
+                                 struct effects *out)
 {
     uint32_t i = node_index(c->command.server);
-    enum progress progress = leaving_progress(rm, c, text);
+    uint64_t listed = rm->roster.server[i].listed;
 
+    if (c->incarnation || c->absent)
+        return NULL;
+    if (!listed) {
+        c->absent = instant_reached(now, repair_absent_from(&rm->repair, c->command.server));
+        return NULL;
+    }
+    c->incarnation = listed;
+    return rm->repair.server[i].expected ? NULL : begin_restart(rm, now, c->command.server, out);
+}
+
+static enum progress restart_progress(struct rm *rm, struct rm_command *c, const char **text,
+                                      struct instant now, struct effects *out)
+{
+    uint32_t i = node_index(c->command.server);
+    enum progress progress;
+
+    *text = restart_found(rm, c, now, out);
+    if (*text)
+        return PROGRESS_REFUSED;
+    progress = leaving_progress(rm, c, text);
     if (progress == PROGRESS_REFUSED)
         repair_restart_not(&rm->repair, c->command.server);
     if (progress != PROGRESS_DONE)
@@ -328,14 +367,14 @@ static enum progress acks_progress(const struct rm *rm, const struct rm_command 
     return PROGRESS_DONE;
 }
 
-static enum progress progress_of(struct rm *rm, struct instant now, const struct rm_command *c,
+static enum progress progress_of(struct rm *rm, struct instant now, struct rm_command *c,
                                  const char **text, struct effects *out)
 {
     switch (c->command.verb) {
     case COMMAND_SWITCHOVER: return switchover_progress(rm, c, text, out);
     case COMMAND_START: return start_progress(rm, c, text, out);
     case COMMAND_STOP: return stop_progress(rm, c, text, now, out);
-    case COMMAND_RESTART: return restart_progress(rm, c, text, out);
+    case COMMAND_RESTART: return restart_progress(rm, c, text, now, out);
     case COMMAND_RECOVER: return recover_progress(rm, c, text, out);
     case COMMAND_STYLE_ACTIVE:
     case COMMAND_STYLE_PASSIVE: return style_progress(rm, c, text, out);
@@ -345,10 +384,13 @@ static enum progress progress_of(struct rm *rm, struct instant now, const struct
     }
 }
 
-/* Too late: what only changes the view is given up; a server that is to run or not is still. */
+/* Too late: what only changes the view is given up, and the end of a life of which nothing was
+ * heard; a server that is to run or not is still. */
 static void give_up(struct rm *rm, struct rm_command *c, const char *waits, struct effects *out)
 {
-    bool wanted = c->command.verb != COMMAND_SWITCHOVER && c->command.verb != COMMAND_RECOVER;
+    bool unfound = c->command.verb == COMMAND_RESTART && !c->incarnation && !c->absent;
+    bool wanted =
+        c->command.verb != COMMAND_SWITCHOVER && c->command.verb != COMMAND_RECOVER && !unfound;
 
     switch (c->command.verb) {
     case COMMAND_SWITCHOVER: view_switchover_not(&rm->view); break;
@@ -382,8 +424,14 @@ struct instant rm_command_deadline(const struct rm *rm)
 {
     struct instant when = INSTANT_NEVER;
 
-    for (uint32_t i = 0; i < RM_COMMANDS_MAX; i++)
-        if (rm->command[i].used)
-            when = instant_min(when, rm->command[i].deadline);
+    for (uint32_t i = 0; i < RM_COMMANDS_MAX; i++) {
+        const struct rm_command *c = &rm->command[i];
+
+        if (!c->used)
+            continue;
+        when = instant_min(when, c->deadline);
+        if (c->command.verb == COMMAND_STOP && !c->incarnation)
+            when = instant_min(when, repair_absent_from(&rm->repair, c->command.server));
+    }
     return when;
 }

@@ -54,6 +54,16 @@ static struct instant orders_from(const struct repair *r, uint32_t i)
     return instant_add_ms(instant_max(r->roster->gfd_since, host_of(r, i)->since), settle_ms);
 }
 
+struct instant repair_absent_from(const struct repair *r, node_id server)
+{
+    const struct roster_server *s = &r->roster->server[node_index(server)];
+
+    /* One that is linked to us runs; its lfd will find it. */
+    if (s->listed || s->linked || !is_reachable(r, node_index(server)))
+        return INSTANT_NEVER;
+    return orders_from(r, node_index(server));
+}
+
 static void send_order(uint32_t i, enum order_action action, struct effects *out)
 {
     effects_send(
@@ -208,10 +218,8 @@ static void look_unlisted(struct repair *r, uint32_t i, struct instant now, stru
     /* Its end was ordered, and is expected until it is certain: it may be listed again. */
     if (roster_certainly_dead(r->roster, NODE_SERVER(i), s->incarnation))
         s->expected = s->stop_ordered != 0;
-    /* One that is linked to us runs; its lfd will find it. */
-    if (s->state == REPAIR_FAILED || r->roster->server[i].linked || !is_reachable(r, i))
-        return;
-    if (instant_reached(now, s->due) && instant_reached(now, orders_from(r, i)))
+    if (s->state != REPAIR_FAILED && instant_reached(now, s->due) &&
+        instant_reached(now, repair_absent_from(r, NODE_SERVER(i))))
         order_start(r, i, now, out);
 }
 
@@ -255,18 +263,16 @@ static struct instant server_deadline(const struct repair *r, uint32_t i)
 {
     const struct repair_server *s = &r->server[i];
     bool listed = r->roster->server[i].listed != 0;
-    struct instant when = INSTANT_NEVER;
 
     if (!is_reachable(r, i))
-        return when;
+        return INSTANT_NEVER;
     if (listed && in_set(r->may_stop, i) && (s->state == REPAIR_STOPPED || s->expected))
         return s->stop_due;
     if (s->state == REPAIR_RUNNING && s->failures)
         return instant_add_ms(s->up_since, r->options.backoff_ms_max);
-    if (!listed && !r->roster->server[i].linked && s->state != REPAIR_STOPPED &&
-        s->state != REPAIR_FAILED && s->state != REPAIR_RUNNING)
-        when = instant_max(s->due, orders_from(r, i));
-    return when;
+    if (s->state == REPAIR_STOPPED || s->state == REPAIR_FAILED || s->state == REPAIR_RUNNING)
+        return INSTANT_NEVER;
+    return instant_max(s->due, repair_absent_from(r, NODE_SERVER(i)));
 }
 
 struct instant repair_deadline(const struct repair *r)

@@ -77,6 +77,10 @@ void repair_stop(struct repair *r, node_id server, struct effects *out);
 void repair_restart(struct repair *r, node_id server);
 void repair_restart_not(struct repair *r, node_id server);
 
+/* From when on the server is known not to run: it is not listed, although its lfd had the time to
+ * say so. INSTANT_NEVER: it runs, or nobody can tell. */
+struct instant repair_absent_from(const struct repair *r, node_id server);
+
 const char *repair_state_name(enum repair_state state);
 
 #endif

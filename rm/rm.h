@@ -40,7 +40,8 @@ struct rm_command {
     bool used;
     struct message_command command;
     struct instant deadline;
-    uint64_t incarnation; /* of the server when the command came, 0 if it was not listed */
+    uint64_t incarnation; /* of the server when the command came or it was found running, else 0 */
+    bool absent;          /* it was not running since, as far as its lfd can tell */
     uint64_t view;        /* number of the view then */
 };
 

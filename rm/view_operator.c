@@ -83,6 +83,7 @@ const char *view_can_leave(const struct view *v, node_id server, struct effects 
 void view_leave(struct view *v, node_id server)
 {
     v->leaving |= 1u << node_index(server);
+    v->look_at = v->started_at; /* the next view_tick() begins it */
     v->kept &= ~(1u << node_index(server));
 }
 

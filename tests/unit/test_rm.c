@@ -191,11 +191,21 @@ static void test_stop_primary(void **state)
              "answer 6 done: s1 is started\n");
 }
 
+/* All that was said since it was forgotten; which it is now. */
+static const char *said(struct story *f)
+{
+    static char text[65536];
+
+    buffer_append(&f->said, "", 1);
+    (void)snprintf(text, sizeof text, "%s", (const char *)buffer_head(&f->said));
+    forget(f);
+    return text;
+}
+
 /* Whether a server was ordered to stop, since what was said was forgotten. */
 static bool said_stop(struct story *f)
 {
-    buffer_append(&f->said, "", 1);
-    return strstr((const char *)buffer_head(&f->said), "stop ordered") != NULL;
+    return strstr(said(f), "stop ordered") != NULL;
 }
 
 /* The rm comes back with an old store, which says of a server that it is stopped. It was started
@@ -481,6 +491,136 @@ static void test_restart_after_lost_host(void **state)
              "send gfd: order server=s3 action=1\n"
              "membership 7: 3 members: s1, s2, s3 (add s3)\n"
              "answer 9 done: s3 is started again\n");
+}
+
+/* The rm is started anew while all serve view 1, and the gfd does not speak yet. */
+static void come_back_without_gfd(struct story *f)
+{
+    serve_whole(f);
+    begin(f, 7000);
+    for (uint32_t i = 0; i < 3; i++) {
+        links(f, 7000, NODE_SERVER(i), life(NODE_SERVER(i), 1));
+        states(f, 7000, NODE_SERVER(i), 1, 1);
+    }
+    forget(f);
+}
+
+/* A server that is not listed yet runs all the same: it is restarted once that is known. */
+static void test_restart_before_the_list(void **state)
+{
+    struct story *f = *state;
+
+    come_back_without_gfd(f);
+    commands(f, 7001, COMMAND_RESTART, S3, 8);
+    gfd_link(f, 7002);
+    forget(f);
+    gfd_lists(f, 7003);
+    story(f, "membership 3: 3 members: s1, s2, s3\n");
+    assert_true(rm_deadline(&f->rm).ns <= at(7003).ns);
+    tick(f, 7003);
+    story(f, "[fence 2: s1 s2 s3]\n"
+             "fence 2 sent to s1, s2, s3 (s3 leaves)\n");
+    hosts_up(f, 7004);
+    all_report(f, 7004, 1, 9);
+    activates(f, 7005, S1, 2);
+    forget(f);
+    dies(f, 7006, S3);
+    forget(f);
+    gfd_adds(f, 7010, S3, life(S3, 2));
+    story(f, "membership 5: 3 members: s1, s2, s3 (add s3)\n"
+             "answer 8 done: s3 is started again\n");
+}
+
+/* It cannot be spared: that is known when it is listed, and said then. */
+static void test_restart_before_the_list_refused(void **state)
+{
+    struct story *f = *state;
+
+    f->options.server_count = f->options.host_count = 1;
+    serve_whole(f);
+    begin(f, 7000);
+    links(f, 7000, S1, 11);
+    states(f, 7000, S1, 1, 1);
+    commands(f, 7001, COMMAND_RESTART, S1, 8);
+    gfd_link(f, 7002);
+    forget(f);
+    gfd_lists(f, 7003);
+    story(f, "membership 3: 1 member: s1\n"
+             "answer 8 refused: view 1 cannot be without s1: members left alive must be at least "
+             "one, and enough for acks\n");
+}
+
+/* The same of STOP: it is not done before the server has been listed, and is no more. */
+static void test_stop_before_the_list(void **state)
+{
+    struct story *f = *state;
+
+    come_back_without_gfd(f);
+    commands(f, 7001, COMMAND_STOP, S3, 8);
+    gfd_link(f, 7002);
+    gfd_lists(f, 7003);
+    hosts_up(f, 7003);
+    all_report(f, 7004, 1, 9);
+    activates(f, 7005, S1, 2);
+    assert_null(strstr(said(f), "answer 8"));
+    forget(f);
+    dies(f, 7006, S3);
+    assert_non_null(strstr(said(f), "answer 8 done: s3 is stopped\n"));
+}
+
+/* Nobody can see whether a server runs whose host is lost: then it is not said to have been
+ * stopped, nor to have been started again when it is back. */
+static void lose_host_of_s3(struct story *f)
+{
+    serve_whole(f);
+    host(f, 6000, 2, false);
+    gfd_deletes(f, 6000, S3, false);
+    unlinks(f, 6000, S3);
+    all_report(f, 6001, 1, 9);
+    activates(f, 6002, S1, 2);
+    forget(f);
+}
+
+static void test_stop_on_lost_host(void **state)
+{
+    struct story *f = *state;
+
+    lose_host_of_s3(f);
+    commands(f, 6003, COMMAND_STOP, S3, 8);
+    tick(f, 16002);
+    story(f, "[store]\n");
+    tick(f, 16003);
+    story(f, "answer 8 refused: not done within 10 s, but still wanted: waits for the lfd of its "
+             "host\n");
+    /* It is back, and has nothing that runs. */
+    commands(f, 17000, COMMAND_STOP, S3, 9);
+    host(f, 17001, 2, true);
+    forget(f);
+    assert_int_equal(rm_deadline(&f->rm).ns, at(17001 + REPAIR_SETTLE_MS).ns);
+    tick(f, 17001 + REPAIR_SETTLE_MS);
+    story(f, "answer 9 done: s3 is stopped\n");
+}
+
+static void test_restart_on_lost_host(void **state)
+{
+    struct story *f = *state;
+
+    lose_host_of_s3(f);
+    commands(f, 6003, COMMAND_RESTART, S3, 8);
+    tick(f, 16003);
+    story(f, "answer 8 refused: not done within 10 s: waits for the lfd of its host\n");
+    commands(f, 17000, COMMAND_RESTART, S3, 9);
+    host(f, 17001, 2, true);
+    forget(f);
+    comes_back(f, 17002, S3, life(S3, 1));
+    tick(f, 17002);
+    story(f, "membership 5: 3 members: s1, s2, s3 (add s3)\n"
+             "s3: stop ordered\n"
+             "send gfd: order server=s3 action=2\n");
+    dies(f, 17003, S3);
+    forget(f);
+    comes_back(f, 17010, S3, life(S3, 2));
+    assert_non_null(strstr(said(f), "answer 9 done: s3 is started again\n"));
 }
 
 /* Lives are numbered by a clock that may be set back. The end of one that was ordered to stop is
@@ -821,6 +961,11 @@ int main(void)
         STORY(test_start_after_stop),
         STORY(test_start_after_lost_order),
         STORY(test_restart_after_lost_host),
+        STORY(test_restart_before_the_list),
+        STORY(test_restart_before_the_list_refused),
+        STORY(test_stop_before_the_list),
+        STORY(test_stop_on_lost_host),
+        STORY(test_restart_on_lost_host),
         STORY(test_stop_is_of_one_life),
         STORY(test_deadline),
         STORY(test_style),
