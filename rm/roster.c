@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <stdio.h>
 
+#include "common/core.h"
 #include "rm/saved.h"
 
 void roster_init(struct roster *r, uint32_t server_count, uint32_t host_count, uint32_t grace_ms)
@@ -96,8 +97,8 @@ static void note_membership(const struct roster *r, const struct message_members
         named && m->cause[0] ? ": " : "", named ? m->cause : "", named ? ")" : "");
 }
 
-static void hear_membership(struct roster *r, const struct message_membership *m,
-                            struct effects *out)
+static void hear_membership(struct roster *r, struct instant now,
+                            const struct message_membership *m, struct effects *out)
 {
     bool named = roster_is_server(r, m->changed);
 
@@ -113,6 +114,8 @@ static void hear_membership(struct roster *r, const struct message_membership *m
     }
     if (named && m->change == CHANGE_ADD && m->pid)
         server_of(r, m->changed)->pid = m->pid;
+    if (!r->gfd_listed)
+        r->gfd_since = now; /* it could not be heard before */
     r->gfd_listed = true;
     r->version = m->version;
     note_membership(r, m, out);
@@ -244,7 +247,7 @@ void roster_receive(struct roster *r, struct instant now, const struct message *
         switch (message->type) {
         case MESSAGE_LINK_UP:
         case MESSAGE_LINK_DOWN: hear_gfd_link(r, now, message, out); break;
-        case MESSAGE_MEMBERSHIP: hear_membership(r, &message->membership, out); break;
+        case MESSAGE_MEMBERSHIP: hear_membership(r, now, &message->membership, out); break;
         case MESSAGE_HOST: hear_host(r, now, &message->host, out); break;
         case MESSAGE_PROGRESS: hear_progress(r, message); break;
         case MESSAGE_START_FAILED: hear_start_failed(r, &message->start_failed); break;
@@ -271,10 +274,35 @@ static struct instant settles_at(const struct roster *r)
     return instant_add_ms(r->gfd_since, r->grace_ms);
 }
 
+/* Whom the gfd has not listed since its link is up. */
+static bool any_missing(const struct roster *r)
+{
+    for (uint32_t i = 0; i < r->server_count; i++)
+        if (!r->server[i].listed || !r->server[i].confirmed)
+            return true;
+    return false;
+}
+
+/* Whoever sleeps through the end of the grace has yet to hear what was said meanwhile: it begins
+ * anew. */
+static bool forgive_lateness(struct roster *r, struct instant now, struct effects *out)
+{
+    uint64_t late_ms = instant_since_ms(now, settles_at(r));
+
+    if (late_ms <= lateness_ms_max(r->grace_ms, 0) || !any_missing(r))
+        return false;
+    effects_note_at(out, NOTE_WARN, "woke up %llu ms late: nobody is blamed for it",
+                    (unsigned long long)late_ms);
+    r->gfd_since = now;
+    return true;
+}
+
 void roster_tick(struct roster *r, struct instant now, struct effects *out)
 {
     /* A gfd that has listed nothing yet knows nothing yet. */
     if (!r->gfd_linked || !r->gfd_listed || r->gfd_settled || !instant_reached(now, settles_at(r)))
+        return;
+    if (forgive_lateness(r, now, out))
         return;
     r->gfd_settled = true;
     for (uint32_t i = 0; i < r->server_count; i++) {

@@ -2,8 +2,8 @@
  *
  * The one home of these facts; the view and repair cores read them here. It judges what an absence
  * means: a delete that the gfd announces is one at once, but a server that is merely missing in the
- * list of a gfd that has just come (back) is taken for dead only when that gfd has been linked for
- * grace_ms. While the gfd is away nothing changes. */
+ * list of a gfd that has just come (back) is taken for dead only when that gfd has been there for
+ * grace_ms; after a pause of our own, for as long again. While the gfd is away nothing changes. */
 #ifndef HOLDFAST_RM_ROSTER_H
 #define HOLDFAST_RM_ROSTER_H
 
@@ -38,8 +38,9 @@ struct roster {
     struct roster_host host[HOST_COUNT_MAX];
     bool gfd_linked;
     bool gfd_listed;  /* it has sent its list since the link is up */
-    bool gfd_settled; /* linked for grace_ms: what it does not list is dead */
-    struct instant gfd_since;
+    bool gfd_settled; /* there for grace_ms: what it does not list is dead */
+    struct instant
+        gfd_since; /* its link came up or went, its first list, or the end of our pause */
     uint64_t gfd_incarnation;
     uint32_t gfd_pid;
     uint64_t version;      /* of the membership */

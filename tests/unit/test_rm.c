@@ -180,6 +180,7 @@ static void test_stop_primary(void **state)
     gfd_lists(f, 7000);
     hosts_up(f, 7000);
     forget(f);
+    tick(f, 8000);
     tick(f, 9000);
     story(f, "");
     commands(f, 9001, COMMAND_START, S1, 6);

@@ -396,6 +396,30 @@ static void test_gfd_restart(void **state)
              "fence 2 sent to s1, s2, s3 (s3 deleted: not seen after the gfd's return)\n");
 }
 
+/* The rm sleeps through the end of the grace: what the gfd said meanwhile is heard before anybody
+ * is taken for dead. Who is not listed then has had no more than the grace either. */
+static void test_rm_sleeps_through_the_grace(void **state)
+{
+    struct story *f = *state;
+
+    serve(f, 5000);
+    gfd_lost(f, 5000);
+    gfd_link(f, 8000);
+    f->members = (struct members){ 0 };
+    gfd_lists(f, 8000);
+    forget(f);
+    gfd_adds(f, 9500, S1, 11); /* it was said at 8010 */
+    gfd_adds(f, 9500, S2, 21);
+    story(f, "woke up 500 ms late: nobody is blamed for it\n"
+             "membership 4: 3 members: s1, s2, s3 (add s1)\n"
+             "membership 5: 3 members: s1, s2, s3 (add s2)\n");
+    assert_true(roster_deadline(&f->rm.roster).ns == at(10500).ns);
+    tick(f, 10500 + LATENESS_MS_MAX);
+    story(f, "s3 is taken for dead: the gfd has not listed it for 1000 ms\n"
+             "[fence 2: s1 s2 s3]\n"
+             "fence 2 sent to s1, s2, s3 (s3 deleted: not seen after the gfd's return)\n");
+}
+
 /* While the gfd is away nobody dies; a server that cannot be reached is a matter of accusations. */
 static void test_gfd_away(void **state)
 {
@@ -427,6 +451,7 @@ int main(void)
         STORY(test_lost_store_and_grown_again),
         STORY(test_reported_and_not_saved),
         STORY(test_gfd_restart),
+        STORY(test_rm_sleeps_through_the_grace),
         STORY(test_gfd_away),
     };
 
