@@ -303,16 +303,23 @@ static enum error_code put_away_checkpoints(const struct storage *s, const char 
     }
 }
 
-/* What is left half way must not be taken for a whole: that is on the disk first. */
-static enum error_code put_away_everything(struct storage *s, const char *folder,
-                                           struct error *error)
+/* What is left half way must not be taken for a whole: that is on the disk first. It is already,
+ * where the last life left nothing whole; on a full disk it could not be written, and what is
+ * removed is what makes room. */
+static enum error_code disown(struct storage *s, bool damaged, struct error *error)
 {
     s->life.complete = s->life.cut = s->life.clean = false;
-    if (folder) { /* what is damaged may have held what they acknowledged */
+    if (damaged) { /* it may have held what they acknowledged */
         s->life.lives.count = 0;
         s->life.discarded = (struct journal_end){ 0 };
     }
-    if (folder_write_life(s, error) != ERROR_NONE ||
+    return damaged || s->past.intact ? folder_write_life(s, error) : ERROR_NONE;
+}
+
+static enum error_code put_away_everything(struct storage *s, const char *folder,
+                                           struct error *error)
+{
+    if (disown(s, folder != NULL, error) != ERROR_NONE ||
         put_away_checkpoints(s, folder, error) != ERROR_NONE ||
         put_away_all(s, JOURNAL, folder, error) != ERROR_NONE ||
         put_away_all(s, SPARE, NULL, error) != ERROR_NONE)

@@ -53,6 +53,43 @@ static void test_full_at_the_end(void **state)
     assert_false(f->past.clean);
 }
 
+/* What is written finds no room; what is removed goes all the same. */
+static ssize_t full_pwritev(void *context, int fd, const struct iovec *vectors, int count,
+                            off_t offset)
+{
+    (void)context;
+    (void)fd;
+    (void)vectors;
+    (void)count;
+    (void)offset;
+    errno = ENOSPC;
+    return -1;
+}
+
+/* A join that found no room is thrown away by the next life, which needs no room for that. */
+static void test_full_when_a_join_is_discarded(void **state)
+{
+    struct fixture *f = *state;
+    struct files full = files_system;
+    struct error error;
+
+    full.pwritev = full_pwritev;
+    begin(f);
+    put(f, 1, 10);
+    crash(f);
+    f->options.files = &full;
+    open_it(f);
+    assert_false(f->past.intact);
+    assert_int_equal(storage_discard(f->storage, &error), ERROR_NONE);
+    assert_int_equal(folder_count(f->directory, "journal-"), 0);
+    end(f);
+    heal(f);
+    begin(f);
+    assert_true(f->past.fresh);
+    assert_false(f->past.intact);
+    assert_true(lives_has(&f->past.lives, 1)); /* nothing that it acknowledged is lost */
+}
+
 /* A life whose calls fail from some point on, until it is told to end. */
 static bool live(struct fixture *f)
 {
@@ -124,6 +161,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_full),
         TEST(test_full_at_the_end),
+        TEST(test_full_when_a_join_is_discarded),
         TEST(test_each_call_fails),
         TEST(test_each_call_fails_once),
         TEST(test_each_call_finds_no_room_once),
