@@ -84,6 +84,7 @@ struct replica {
 
     uint64_t promised;        /* every view below it is refused (rule 2) */
     struct message_view view; /* number 0: none yet */
+    uint64_t active_view;     /* the latest view in active style that this life was in; 0: none */
     enum role role;
     uint64_t view_start;       /* as primary: index of this view's first entry */
     bool serving;              /* as primary: view_start is committed */
@@ -191,6 +192,10 @@ void replica_lived(struct replica *r, const struct lives *lives, struct journal_
 
 /* The disk has no room for what is to be acknowledged, or has room again. */
 void replica_full(struct replica *r, bool full);
+
+/* Up to where this server executes what is committed. In passive style that is the primary's to do,
+ * but for what is left of active views: nobody else answers for it to this server's clients. */
+uint64_t replica_execute_end(const struct replica *r);
 
 /* View of the entry at an index from first_index - 1 to last_index. */
 uint64_t replica_view_at(const struct replica *r, uint64_t index);

@@ -24,6 +24,17 @@ uint64_t replica_journal_view(const struct replica *r)
     return r->whole ? r->runs[r->run_count - 1].view : 0;
 }
 
+uint64_t replica_execute_end(const struct replica *r)
+{
+    uint64_t end = r->last_index;
+
+    if (r->view.style == STYLE_ACTIVE || r->role == ROLE_PRIMARY)
+        return end;
+    for (uint32_t i = r->run_count; i > 0 && r->runs[i - 1].view > r->active_view; i--)
+        end = r->runs[i - 1].first_index - 1;
+    return end;
+}
+
 bool entries_adopted(const struct replica *r)
 {
     return r->view.number && r->whole && r->runs[r->run_count - 1].view == r->view.number;

@@ -106,6 +106,8 @@ static void enter_view(struct replica *r, struct instant now, const struct messa
     assert(view->number >= r->promised && view->number > r->view.number);
     r->promised = view->number;
     r->view = *view;
+    if (view->style == STYLE_ACTIVE)
+        r->active_view = view->number;
     r->verified_index = 0;
     r->sync_known = r->forwarding = false;
     r->ack_owed = false;

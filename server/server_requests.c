@@ -22,19 +22,25 @@ static bool is_own(const struct server *s, const struct journal_record *record)
     return record->origin == s->options.self && record->incarnation == s->options.incarnation;
 }
 
+static bool has_state(const struct server *s)
+{
+    return s->replica.view.number && s->replica.whole && !s->transfer_in.applying;
+}
+
 /* Whether entries are executed here, or only kept. */
 static bool executes(const struct server *s)
 {
     const struct replica *r = &s->replica;
 
-    return r->view.number && r->whole && !s->transfer_in.applying &&
-           (r->view.style == STYLE_ACTIVE || r->role == ROLE_PRIMARY);
+    return has_state(s) && (r->view.style == STYLE_ACTIVE || r->role == ROLE_PRIMARY);
 }
 
 bool requests_executing(const struct server *s)
 {
-    return executes(s) && s->replica.executed_index < s->replica.commit_index &&
-           s->replica.executed_index < s->journal.last;
+    const struct replica *r = &s->replica;
+
+    return has_state(s) && r->executed_index < r->commit_index &&
+           r->executed_index < s->journal.last && r->executed_index < replica_execute_end(r);
 }
 
 static uint32_t stream_place_of(uint32_t stream)

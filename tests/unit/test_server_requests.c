@@ -304,6 +304,28 @@ static void test_truncated_is_not_unexecuted(void **state)
     assert_memory_equal(f->replies[1], "8 not executed TRYAGAIN", 23);
 }
 
+/* What active views left to be executed is executed by every member, in a passive view too: nobody
+ * else answers its clients. What comes behind is the primary's. */
+static void test_under_way_when_the_style_changes(void **state)
+{
+    struct fixture *f = *state;
+
+    link_all(f);
+    enter(f, 1, s1, 3, STYLE_ACTIVE);
+    submit(f, 7, 1, REQUEST_COMMAND, "SET a 1"); /* entry 2 */
+    tick(f, 1);
+    enter(f, 2, s2, 3, STYLE_PASSIVE);
+    append(f, s2, 2, 1, 3, 5, 0);
+    enter(f, 3, s3, 3, STYLE_PASSIVE);
+    append(f, s3, 3, 2, 6, 8, 8);
+    tick(f, 1);
+    assert_int_equal(f->reply_count, 1);
+    assert_string_equal(f->replies[0], "7 done +OK");
+    assert_int_equal(f->server->replica.executed_index, 2);
+    submit(f, 8, 1, REQUEST_READ, "GET a"); /* not from here */
+    assert_int_equal(f->reply_count, 1);
+}
+
 /* Reads that nobody may answer in time are refused, and leave nothing behind: a primary that is cut
  * off for long does not gather them. */
 static void test_refused_reads_are_gone(void **state)
@@ -434,6 +456,7 @@ int main(void)
         STORY(test_due_by_an_entry),
         STORY(test_due_when_asked),
         STORY(test_truncated_is_not_unexecuted),
+        STORY(test_under_way_when_the_style_changes),
         STORY(test_refused_reads_are_gone),
         STORY(test_clock_set_back),
         STORY(test_entry_of_an_earlier_time),
