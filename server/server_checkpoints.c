@@ -266,6 +266,7 @@ static void drop_orphan(struct server *s, struct instant now, struct effects *ou
     bool may_return = t->parted && instant_since_ms(now, t->heard) < TRANSFER_PARTED_MS_MAX;
 
     if (is_late(s)) {
+        transfer_in_answer(t, 2, out); /* the sender need not wait for us */
         transfer_in_abort(t, out);
         return;
     }

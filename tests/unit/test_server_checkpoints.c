@@ -156,6 +156,27 @@ static void test_round_half_overtaken(void **state)
     assert_int_equal(machine_index(f->server->machine), 4000);
 }
 
+/* What is left of an active view is executed while a round comes in that does not fit any more
+ * then: its sender hears of that, and need not wait for long before it begins another. */
+static void test_round_refused_when_overtaken(void **state)
+{
+    struct fixture *f = *state;
+
+    link_all(f);
+    enter(f, 1, s2, 3, STYLE_ACTIVE);
+    append(f, s2, 1, 0, 1, 2, 2);
+    append(f, s2, 1, 1, 3, 4, 2);
+    tick(f, 1);
+    enter(f, 2, s2, 3, STYLE_PASSIVE);
+    append(f, s2, 2, 1, 5, 7, 2);
+    hear_round_begin(f, 2, 2, 6);
+    append(f, s2, 2, 2, 8, 8, 8);
+    tick(f, 1);
+    assert_int_equal(f->server->replica.executed_index, 4);
+    assert_false(f->server->transfer_in.open);
+    assert_true(said(f, "send s2: checkpoint_ack index=6 slices=1 installed=2"));
+}
+
 /* A round comes in while the state is read out for a joiner: it waits until that one has all of it
  * (seed 7). */
 static void test_round_meets_donation(void **state)
@@ -538,6 +559,7 @@ int main(void)
         STORY(test_sent_before_it_is_dropped),
         STORY(test_round_overtaken),
         STORY(test_round_half_overtaken),
+        STORY(test_round_refused_when_overtaken),
         STORY(test_round_meets_donation),
         STORY(test_round_damaged),
         STORY(test_one_state_at_a_time),
