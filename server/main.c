@@ -9,6 +9,7 @@
 #include "common/log.h"
 #include "common/runtime.h"
 #include "server/client_port.h"
+#include "server/incarnation.h"
 #include "server/inspect.h"
 #include "server/journal.h"
 #include "server/keeper.h"
@@ -386,10 +387,13 @@ static void start_keeper(void)
 
 static enum error_code open_all(struct process *p, struct error *error)
 {
-    uint64_t incarnation = runtime_wall_us(); /* which life this is: later ones are greater */
+    uint64_t incarnation;
 
-    if (lock_take_node(&p->config, p->self, error) != ERROR_NONE ||
-        open_server(p, incarnation, error) != ERROR_NONE ||
+    if (lock_take_node(&p->config, p->self, error) != ERROR_NONE)
+        return error->code;
+    incarnation =
+        incarnation_next(&files_system, p->config.run_dir, node_name(p->self), runtime_wall_us());
+    if (open_server(p, incarnation, error) != ERROR_NONE ||
         open_runtime(p, incarnation, error) != ERROR_NONE || open_clients(p, error) != ERROR_NONE ||
         open_lfd(p, error) != ERROR_NONE)
         return error->code;
