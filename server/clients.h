@@ -179,7 +179,8 @@ bool connection_reads(const struct connection *c);
 bool connection_done(const struct connection *c);
 /* The client sends no more: what it sent is answered, then the connection is done. */
 void connection_finish(struct connection *c);
-/* Says why, at once, and is done: for limits. */
+/* Takes no more commands, and says why: for limits. Commands that were taken are answered first, so
+ * that none of them gets this for its reply. */
 void connection_end(struct connection *c, const char *text);
 /* Ends the connection with the most input or output while all of them together hold too much. */
 void clients_limit(struct clients *clients);

@@ -600,8 +600,9 @@ void connection_finish(struct connection *c)
 
 void connection_end(struct connection *c, const char *text)
 {
-    resp_write_error(&c->out, "%s", text);
-    c->closing = true;
+    if (!c->ending)
+        reply_error(c, "%s", text);
+    c->ending = true;
     c->clients->total.cut++;
     connection_touch(c);
 }

@@ -717,6 +717,25 @@ static void test_input_limit(void **state)
     f->clients->input_bytes -= REQUEST_BYTES_MAX;
 }
 
+/* What was taken may be executed, so the reason is not told in place of its reply. */
+static void test_input_limit_with_unanswered(void **state)
+{
+    struct fixture *f = *state;
+    struct connection *c = client(f);
+
+    say(c, "SET a 1\r\n*2\r\n$3\r\nGET\r\n$5000\r\nabc");
+    f->clients->input_bytes += REQUEST_BYTES_MAX;
+    clients_limit(f->clients);
+    f->clients->input_bytes -= REQUEST_BYTES_MAX;
+    hear(c, "");
+    assert_int_equal(f->clients->input_bytes, 0);
+    assert_false(connection_reads(c));
+    assert_false(connection_done(c));
+    answer(f, 0, "+OK\r\n");
+    hear(c, "+OK\r\n-ERR too much unfinished input of all clients together\r\n");
+    assert_true(connection_done(c));
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -754,6 +773,7 @@ int main(void)
         TEST(test_output_limit),
         TEST(test_output_limit_out_of_order),
         TEST(test_input_limit),
+        TEST(test_input_limit_with_unanswered),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
