@@ -61,6 +61,26 @@ int32_t transaction_size(const struct connection *c)
     return transaction_open(c) ? (int32_t)(c->transaction->count + c->transaction->own_count) : -1;
 }
 
+uint64_t transaction_bytes(const struct connection *c)
+{
+    const struct transaction *t = c->transaction;
+
+    return t ? buffer_size(&t->commands) + buffer_size(&t->locals) + buffer_size(&t->keys) : 0;
+}
+
+/* It stays: an answer to WATCH may be under way to it. */
+void transaction_shed(struct connection *c)
+{
+    struct transaction *t = c->transaction;
+
+    if (!t)
+        return;
+    buffer_free(&t->commands);
+    buffer_free(&t->locals);
+    buffer_free(&t->keys);
+    t->spoilt = t->broken = true;
+}
+
 void transaction_spoil(struct connection *c)
 {
     if (transaction_open(c))

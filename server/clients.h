@@ -274,6 +274,8 @@ void transaction_locals_give(struct connection *c, struct buffer *locals);
 void transaction_merge(struct bytes locals, struct bytes reply, struct buffer *out);
 void transaction_watched(struct connection *c, enum outcome outcome, struct bytes versions);
 void transaction_free(struct connection *c);
-int32_t transaction_size(const struct connection *c); /* commands queued; -1 outside MULTI */
+int32_t transaction_size(const struct connection *c);   /* commands queued; -1 outside MULTI */
+uint64_t transaction_bytes(const struct connection *c); /* that it holds */
+void transaction_shed(struct connection *c); /* holds nothing more; its EXEC would do nothing */
 
 #endif

@@ -577,7 +577,8 @@ void connection_account(struct connection *c)
         c->answers = NULL;
         c->answer_capacity = 0;
     }
-    clients->input_bytes = moved(clients->input_bytes, &c->counted_in, buffer_size(&c->in));
+    clients->input_bytes =
+        moved(clients->input_bytes, &c->counted_in, buffer_size(&c->in) + transaction_bytes(c));
     clients->output_bytes =
         moved(clients->output_bytes, &c->counted_out, buffer_size(&c->out) + c->answer_bytes);
 }
@@ -622,6 +623,7 @@ static void limit_input(struct clients *clients)
     log_line(NOTE_WARN, "client %s is cut: %llu bytes of its commands wait, and of all too many",
              most->peer, (unsigned long long)most->counted_in);
     buffer_free(&most->in);
+    transaction_shed(most);
     connection_end(most, "ERR too much unfinished input of all clients together");
     connection_account(most);
 }

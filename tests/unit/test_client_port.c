@@ -736,6 +736,27 @@ static void test_input_limit_with_unanswered(void **state)
     assert_true(connection_done(c));
 }
 
+/* Commands queued by MULTI and keys of WATCH are unfinished input, too. */
+static void test_input_limit_of_transactions(void **state)
+{
+    struct fixture *f = *state;
+    struct connection *c = client(f), *other = client(f);
+
+    say(c, "WATCH key\r\nMULTI\r\nSET a 1234567890123456789012345678901234567890\r\n");
+    say(other, "*2\r\n$3\r\nGET\r\n$50\r\na");
+    assert_in_range(f->clients->input_bytes, 40 + 20, 40 + 60);
+    f->clients->input_bytes += REQUEST_BYTES_MAX;
+    clients_limit(f->clients);
+    f->clients->input_bytes -= REQUEST_BYTES_MAX;
+    assert_int_equal(f->clients->input_bytes, buffer_size(&other->in));
+    assert_true(connection_reads(other));
+    hear(c, "");
+    answer(f, 0, "*1\r\n:7\r\n");
+    hear(c, "+OK\r\n+OK\r\n+QUEUED\r\n"
+            "-ERR too much unfinished input of all clients together\r\n");
+    assert_true(connection_done(c));
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -774,6 +795,7 @@ int main(void)
         TEST(test_output_limit_out_of_order),
         TEST(test_input_limit),
         TEST(test_input_limit_with_unanswered),
+        TEST(test_input_limit_of_transactions),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
