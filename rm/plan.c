@@ -140,6 +140,37 @@ static uint32_t hopeful_of(const struct view *v, const struct election_lack *lac
     return hopeful;
 }
 
+/* Of the set, those who run, as they are linked to us, while no lfd says so: they can be in no
+ * view.
+ */
+static uint32_t unwatched(const struct view *v, uint32_t set)
+{
+    for (uint32_t i = 0; i < SERVER_COUNT_MAX; i++) {
+        const struct roster_server *s = &v->roster->server[i];
+
+        if (!v->roster->gfd_settled || !s->linked || s->listed ||
+            roster_certainly_dead(v->roster, NODE_SERVER(i), s->link_incarnation))
+            set &= ~(1u << i);
+    }
+    return set;
+}
+
+static void append(char waits[VIEW_TEXT_SIZE], const char *advice, uint32_t set)
+{
+    size_t used = strlen(waits);
+    char names[ROSTER_NAMES_SIZE];
+
+    if (set)
+        (void)snprintf(waits + used, VIEW_TEXT_SIZE - used, "; %s: %s", advice,
+                       roster_names(set, names));
+}
+
+void plan_advise(const struct view *v, uint32_t set, char waits[VIEW_TEXT_SIZE])
+{
+    append(waits, "`holdfast start` those that are stopped", set & v->saved->stopped);
+    append(waits, "start the lfds that are to watch those that run", unwatched(v, set));
+}
+
 /* Says in words why nobody may lead yet. */
 static void explain_lack(const struct view *v, const struct election_lack *lack,
                          char waits[VIEW_TEXT_SIZE])
@@ -178,6 +209,7 @@ static void explain_lack(const struct view *v, const struct election_lack *lack,
     (void)snprintf(waits, VIEW_TEXT_SIZE, "view %llu waits for a report of %s more of: %s",
                    (unsigned long long)v->number, count == 1 ? "one" : number,
                    roster_names(hopeful, names));
+    plan_advise(v, hopeful, waits);
 }
 
 /* What is lacking for a view while nobody there may lead; a count of 0 where those who have no
@@ -303,6 +335,7 @@ static node_id elect_of_all(const struct view *v, struct plan *plan, char waits[
                        (unsigned long long)v->number, roster_names(all & ~sound, names));
     else
         plan_say_lacking(v, all & ~sound, waits);
+    plan_advise(v, all & ~sound, waits);
     return NODE_NONE;
 }
 

@@ -32,6 +32,9 @@ bool plan_store_outdated(const struct view *v);
 /* Says that without stored views to go by these would have to be intact. */
 void plan_say_lacking(const struct view *v, uint32_t set, char waits[VIEW_TEXT_SIZE]);
 
+/* Appends what the operator can do so that these servers need not be waited for any longer. */
+void plan_advise(const struct view *v, uint32_t set, char waits[VIEW_TEXT_SIZE]);
+
 /* A joiner that may be taken in now. */
 bool plan_joiner_ready(const struct view *v, struct instant now, node_id server);
 

@@ -173,6 +173,7 @@ bool reasons_all_servers_here(struct view *v, struct instant now, struct effects
     else
         (void)snprintf(waits, sizeof waits, "the first view waits for %s",
                        roster_names(missing, names));
+    plan_advise(v, missing, waits);
     change_say_waits(v, now, waits, out);
     return false;
 }

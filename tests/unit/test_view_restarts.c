@@ -396,6 +396,48 @@ static void test_gfd_restart(void **state)
              "fence 2 sent to s1, s2, s3 (s3 deleted: not seen after the gfd's return)\n");
 }
 
+/* All lfds are lost for longer than the grace. All servers run and report, and can be in no view:
+ * what is missing is not their reports. */
+static void test_all_lfds_lost(void **state)
+{
+    struct story *f = *state;
+
+    serve(f, 5000);
+    for (uint32_t i = 0; i < 3; i++)
+        gfd_deletes(f, 5000, NODE_SERVER(i), false);
+    all_report(f, 5001, 1, 9);
+    forget(f);
+    tick(f, 5100);
+    story(f,
+          "view 2 waits for a report of one more of: s1, s2, s3; start the lfds that are to watch "
+          "those that run: s1, s2, s3\n");
+    gfd_adds(f, 5200, S2, life(S2, 1));
+    reports(f, 5201, S2, 1, 9);
+    assert_int_equal(current(f)->members.set, 1u << 1);
+}
+
+/* By an old store a server is stopped, and so it cannot be waited for: it must be started. */
+static void test_old_store_with_stopped_server(void **state)
+{
+    struct story *f = *state;
+
+    f->whole = true;
+    serve(f, 5000);
+    commands(f, 5000, COMMAND_STOP, S3, 1);
+    begin(f, 6000);
+    arrive_again(f, 6000, 9, 9);
+    gfd_link(f, 6000);
+    gfd_lists(f, 6000);
+    forget(f);
+    tick(f, 7000);
+    story(f, "the stored views end at 1, but view 9 exists: the store is an old one; waits for s3; "
+             "`holdfast recover --accept-loss` goes on without; `holdfast start` those that are "
+             "stopped: s3\n");
+    commands(f, 7001, COMMAND_START, S3, 2);
+    all_report(f, 7002, 9, 9);
+    assert_int_equal(current(f)->number, 10);
+}
+
 /* The rm sleeps through the end of the grace: what the gfd said meanwhile is heard before anybody
  * is taken for dead. Who is not listed then has had no more than the grace either. */
 static void test_rm_sleeps_through_the_grace(void **state)
@@ -452,6 +494,8 @@ int main(void)
         STORY(test_reported_and_not_saved),
         STORY(test_gfd_restart),
         STORY(test_rm_sleeps_through_the_grace),
+        STORY(test_all_lfds_lost),
+        STORY(test_old_store_with_stopped_server),
         STORY(test_gfd_away),
     };
 
