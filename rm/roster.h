@@ -37,10 +37,9 @@ struct roster {
     struct roster_server server[SERVER_COUNT_MAX];
     struct roster_host host[HOST_COUNT_MAX];
     bool gfd_linked;
-    bool gfd_listed;  /* it has sent its list since the link is up */
-    bool gfd_settled; /* there for grace_ms: what it does not list is dead */
-    struct instant
-        gfd_since; /* its link came up or went, its first list, or the end of our pause */
+    bool gfd_listed;          /* it has sent its list since the link is up */
+    bool gfd_settled;         /* there for grace_ms: what it does not list is dead */
+    struct instant gfd_since; /* it came, went or listed first, or our pause ended */
     uint64_t gfd_incarnation;
     uint32_t gfd_pid;
     uint64_t version;      /* of the membership */
