@@ -88,7 +88,7 @@ static void do_append(struct server *s, const struct effect *effect)
 static void do_reset(struct server *s, uint64_t index, struct effects *out)
 {
     requests_abandon_written(s);
-    transfer_in_abort(&s->transfer_in, out);
+    transfer_in_refuse(&s->transfer_in, out);
     transfer_out_abort(&s->transfer_out, s->machine, out);
     machine_restore_begin(s->machine, true);
     journal_reset(&s->journal, index + 1);

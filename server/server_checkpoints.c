@@ -150,6 +150,8 @@ static void receive_begin(struct server *s, struct instant now, const struct mes
         transfer_in_answer(&refused, 2, out);
         return;
     }
+    if (s->transfer_in.from != message->from)
+        transfer_in_refuse(&s->transfer_in, out);
     transfer_in_begin(&s->transfer_in, s->machine, message, direct, direct && s->options.persistent,
                       out);
     s->transfer_in.heard = now;
@@ -266,8 +268,7 @@ static void drop_orphan(struct server *s, struct instant now, struct effects *ou
     bool may_return = t->parted && instant_since_ms(now, t->heard) < TRANSFER_PARTED_MS_MAX;
 
     if (is_late(s)) {
-        transfer_in_answer(t, 2, out); /* the sender need not wait for us */
-        transfer_in_abort(t, out);
+        transfer_in_refuse(t, out);
         return;
     }
     if (!t->open || t->complete || may_return ||

@@ -298,6 +298,13 @@ void transfer_in_answer(const struct transfer_in *t, uint8_t installed, struct e
                                                        .installed = installed } });
 }
 
+void transfer_in_refuse(struct transfer_in *t, struct effects *out)
+{
+    if (t->open)
+        transfer_in_answer(t, 2, out);
+    transfer_in_abort(t, out);
+}
+
 /* The sender's window is that of the slower of state and disk. */
 static void answer_taken(const struct transfer_in *t, struct effects *out)
 {

@@ -116,6 +116,8 @@ void transfer_in_lost(struct transfer_in *t, struct instant now, node_id from,
 void transfer_in_found(struct transfer_in *t, node_id from, uint64_t incarnation,
                        struct effects *out);
 void transfer_in_abort(struct transfer_in *t, struct effects *out);
+/* The same, and its sender hears of it: it need not wait for us. */
+void transfer_in_refuse(struct transfer_in *t, struct effects *out);
 void transfer_in_answer(const struct transfer_in *t, uint8_t installed, struct effects *out);
 
 void transfer_free(struct transfer_out *out, struct transfer_in *in);

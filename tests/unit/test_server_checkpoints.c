@@ -293,6 +293,26 @@ static void test_one_state_at_a_time(void **state)
     f->now = instant_add_ms(f->now, 1);
     offer_state(f, s3);
     assert_true(said(f, "receive a checkpoint of entry 95 from s3"));
+    assert_true(said(f, "send s2: checkpoint_ack index=95 slices=1 installed=2"));
+}
+
+/* The journal is begun anew while a state comes in: whoever gives it hears that it is not wanted
+ * any more, and is free for another one at once. */
+static void test_reset_while_a_state_comes_in(void **state)
+{
+    struct fixture *f = *state;
+
+    lack_state(f);
+    offer_state(f, s3);
+    give_empty_slice(f, s3);
+    hear(
+        f, s2,
+        (struct message){
+            .type = MESSAGE_APPEND,
+            .append = {
+                .view = 3, .prev_index = 99, .prev_view = 3, .stamp = f->now.ns, .reset = true } });
+    assert_int_equal(f->server->journal.first, 100);
+    assert_true(said(f, "send s3: checkpoint_ack index=95 slices=1 installed=2"));
 }
 
 /* Who says nothing because our disk lags is not given up. */
@@ -563,6 +583,7 @@ int main(void)
         STORY(test_round_meets_donation),
         STORY(test_round_damaged),
         STORY(test_one_state_at_a_time),
+        STORY(test_reset_while_a_state_comes_in),
         STORY(test_state_waits_for_the_disk),
         STORY(test_state_damaged),
         STORY(test_no_room_for_a_state),
