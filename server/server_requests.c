@@ -443,6 +443,7 @@ static void take_own(struct server *s, struct pending_request *request)
 
 static void forward_own(struct server *s, struct pending_request *request)
 {
+    const struct replica *r = &s->replica;
     struct journal_record header = {
         .session = request->session,
         .sequence = request->sequence,
@@ -450,7 +451,8 @@ static void forward_own(struct server *s, struct pending_request *request)
         .token = request->token,
         .kind = request->kind,
         .origin = s->options.self,
-        .wants_reply = s->replica.view.style != STYLE_ACTIVE || s->replica.role != ROLE_BACKUP,
+        /* The state that a member lacks may be one that has executed it, and tells no reply. */
+        .wants_reply = r->view.style != STYLE_ACTIVE || r->role != ROLE_BACKUP || !r->whole,
     };
 
     journal_record_pack(&s->forwards, &header, bytes_of(request->bytes, request->size));

@@ -326,6 +326,33 @@ static void test_under_way_when_the_style_changes(void **state)
     assert_int_equal(f->reply_count, 1);
 }
 
+/* A member without a state may never execute what it forwards: the state that it is given may be of
+ * a later entry. So the primary is to answer. */
+static void test_forwarded_without_a_state(void **state)
+{
+    struct fixture *f = *state;
+    struct journal_record header = { 0 };
+
+    link_all(f);
+    enter(f, 3, s2, 2, STYLE_ACTIVE);
+    hear(
+        f, s2,
+        (struct message){
+            .type = MESSAGE_APPEND,
+            .append = {
+                .view = 3, .prev_index = 90, .prev_view = 3, .stamp = f->now.ns, .reset = true } });
+    sync_to(f, s2, 3, 90);
+    assert_false(f->server->replica.whole);
+    submit(f, 7, 1, REQUEST_COMMAND, "SET a 1");
+    tick(f, 1);
+    for (uint32_t i = 0; i < f->effects.count; i++)
+        if (f->effects.list[i].type == EFFECT_SEND &&
+            f->effects.list[i].message.type == MESSAGE_FORWARD)
+            memcpy(&header, f->effects.list[i].message.forward.requests.data, sizeof header);
+    assert_int_equal(header.origin, s1);
+    assert_true(header.wants_reply);
+}
+
 /* Reads that nobody may answer in time are refused, and leave nothing behind: a primary that is cut
  * off for long does not gather them. */
 static void test_refused_reads_are_gone(void **state)
@@ -457,6 +484,7 @@ int main(void)
         STORY(test_due_when_asked),
         STORY(test_truncated_is_not_unexecuted),
         STORY(test_under_way_when_the_style_changes),
+        STORY(test_forwarded_without_a_state),
         STORY(test_refused_reads_are_gone),
         STORY(test_clock_set_back),
         STORY(test_entry_of_an_earlier_time),
