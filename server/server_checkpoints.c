@@ -93,6 +93,19 @@ static uint32_t linked_servers(const struct server *s)
     return linked;
 }
 
+/* There is one at a time. Under load a round may take so long that the next one is due when it
+ * ends: what else waits comes first then, or would wait for ever. */
+static void begin_next(struct server *s, struct instant now, struct effects *out)
+{
+    if (!s->transfer_out.round)
+        begin_round(s, now, out);
+    begin_keep(s, now, out);
+    if (may_donate(s))
+        transfer_out_donate(&s->transfer_out, now, s->machine, s->replica.view.number,
+                            index_view(s), linked_servers(s), out);
+    begin_round(s, now, out);
+}
+
 /* What comes in. */
 
 /* Changes make something of the very state that they are based on, and of no other. */
@@ -361,11 +374,7 @@ void checkpoints_tick(struct server *s, struct instant now, struct effects *out)
     apply(s, now, out);
     if (replica_fenced(&s->replica) && s->transfer_out.round)
         transfer_out_abort(&s->transfer_out, s->machine, out);
-    begin_round(s, now, out);
-    begin_keep(s, now, out);
-    if (may_donate(s))
-        transfer_out_donate(&s->transfer_out, now, s->machine, s->replica.view.number,
-                            index_view(s), linked_servers(s), out);
+    begin_next(s, now, out);
     send_slice(s, now, out);
     tell_progress(s, now, out);
     trim_journal(s);

@@ -450,6 +450,41 @@ static void test_round_for_several(void **state)
     assert_true(said(f, "base_index=10"));
 }
 
+static void keep_ends(struct fixture *f)
+{
+    while (f->server->transfer_out.open) {
+        tick(f, 1);
+        server_slice_kept(f->server, f->now, &f->effects);
+    }
+    server_checkpoint_kept(f->server, f->now, true, &f->effects);
+    tick(f, 1);
+}
+
+/* Under load the next round may be due as soon as one has ended: the disk has its turn in between,
+ * or its journal would grow for ever. So has the round behind that. */
+static void test_rounds_leave_the_disk_its_turn(void **state)
+{
+    struct fixture *f = *state;
+
+    f->server->options.persistent = true;
+    f->server->transfer_out.self = s1;
+    link_all(f);
+    enter(f, 1, s1, 1, STYLE_PASSIVE);
+    write_thrice(f);
+    assert_true(server_keep(f->server, 1));
+    round_for(f, 0, 0);
+    assert_true(said(f, "send s2: checkpoint_begin"));
+    write_thrice(f);
+    tick(f, 100000);
+    round_ends(f);
+    tick(f, 1);
+    assert_true(transfer_out_keeps(&f->server->transfer_out));
+    assert_true(server_keep(f->server, f->server->journal.last));
+    keep_ends(f);
+    tick(f, 1);
+    assert_true(said(f, "send s2: checkpoint_begin"));
+}
+
 /* Backups that claim a state beyond their primary's get no round of changes since then, and do not
  * bring it down. Found by fuzz_server. */
 static void test_round_for_liars(void **state)
@@ -589,6 +624,7 @@ int main(void)
         STORY(test_no_room_for_a_state),
         STORY(test_keep_on_request),
         STORY(test_round_for_several),
+        STORY(test_rounds_leave_the_disk_its_turn),
         STORY(test_round_for_liars),
         STORY(test_old_state_in_pieces),
         STORY(test_old_state_beside_work),
