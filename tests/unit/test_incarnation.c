@@ -72,8 +72,8 @@ static void test_each_call_fails(void **state)
 
     for (uint32_t at = 1; reached; at++) {
         failing_init(&f->failing, FAILING_ERROR, ENOSPC, at);
-        assert_in_range(incarnation_next(&f->failing.files, f->folder, "s1", 1000 * at), 1000 * at,
-                        1000 * at + 1);
+        assert_in_range(incarnation_next(&f->failing.files, f->folder, "s1", 1000ull * at),
+                        1000ull * at, 1000ull * at + 1);
         reached = failing_reached(&f->failing);
     }
 }
