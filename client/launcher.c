@@ -132,6 +132,10 @@ static enum error_code catch_signals(struct launcher *l, struct error *error)
 {
     sigset_t set;
 
+    /* Who started us may be gone before we tell that the cluster is up; and who ignored the ends of
+     * its children has left that to us, who could not see ours end. */
+    if (signal(SIGPIPE, SIG_IGN) == SIG_ERR || signal(SIGCHLD, SIG_DFL) == SIG_ERR)
+        return error_system(error, "cannot set up signals");
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);

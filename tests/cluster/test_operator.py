@@ -88,6 +88,25 @@ def test_refusals():
         assert c.status()["view"] == before
 
 
+def test_up_forsaken():
+    """up --daemon whose caller is killed while it waits: the launcher stays, and supervises"""
+    with Cluster(start=False) as c:
+        def ignore():
+            signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        caller = subprocess.Popen(c.command("up", "--daemon"), stdin=subprocess.DEVNULL,
+                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                  preexec_fn=ignore)
+        wait_until(lambda: pids_with("holdfast-rm\0-c\0" + str(c.config)), "the rm is started")
+        caller.kill()
+        caller.wait()
+        c.wait_whole()
+        wait_until(lambda: "is up: " in (c.run_dir / "holdfast.log").read_text(), "it says so")
+        old = c.status()["gfd"]["pid"]
+        os.kill(old, signal.SIGKILL)
+        c.wait(lambda s: s["gfd"]["state"] == "up" and s["gfd"]["pid"] != old, "gfd is started again")
+        c.operate("down")
+
+
 def test_status_and_events():
     """status --json is what the design says; status and events are for people"""
     with Cluster() as c:
