@@ -38,6 +38,7 @@
 #define STATUS_MS_MAX    2000u
 #define OUTPUT_MAX       (1u << 20)
 #define GONE_MS_MAX      5000u
+#define STATUS_SIGNAL    128 /* and the signal: as a shell reports who was ended by one */
 #define PROCESSES_MAX    (3u + HOST_COUNT_MAX + SERVER_COUNT_MAX) /* with launcher, gfd and rm */
 
 struct demo {
@@ -51,6 +52,33 @@ struct demo {
     uint64_t killed_us;
     struct timeline timeline;
 };
+
+/* The signal that asks for an early end; 0: none. What waits is interrupted by it. */
+static volatile sig_atomic_t interrupted;
+
+static void note_signal(int signal)
+{
+    interrupted = signal;
+}
+
+/* Ctrl-C and its like end the demo in order; who ignored them before us goes on to do so. */
+static bool catch_signals(struct error *error)
+{
+    static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
+
+    for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
+        const struct sigaction action = { .sa_handler = note_signal };
+        struct sigaction before;
+
+        if (sigaction(signals[i], NULL, &before) == 0 && before.sa_handler == SIG_IGN)
+            continue;
+        if (sigaction(signals[i], &action, NULL) != 0) {
+            error_system(error, "cannot catch signals");
+            return false;
+        }
+    }
+    return true;
+}
 
 /* One step of the story: a word, and a sentence. */
 static void say(const struct demo *demo, enum table_colour colour, const char *word,
@@ -73,6 +101,7 @@ static void say(const struct demo *demo, enum table_colour colour, const char *w
     buffer_free(&out);
 }
 
+/* What fails as we were told to end is no failure, and is not told. */
 static bool fail(const struct demo *demo, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 static bool fail(const struct demo *demo, const char *format, ...)
@@ -80,6 +109,8 @@ static bool fail(const struct demo *demo, const char *format, ...)
     char text[ERROR_TEXT_SIZE];
     va_list arguments;
 
+    if (interrupted)
+        return false;
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
@@ -116,6 +147,8 @@ static bool start_client(struct demo *demo, const char *const *words)
     struct error error;
     int ends[2];
 
+    if (interrupted)
+        return false;
     for (size_t i = 0; words[i] != NULL; i++) {
         assert(i < CLIENT_WORDS_MAX);
         argv[3 + i] = words[i];
@@ -164,14 +197,14 @@ static bool start_last_load(struct demo *demo)
                                                      demo->records[1], NULL });
 }
 
-/* Waits; false when the load ended meanwhile, which is too early. */
+/* Waits; false when the load ended meanwhile, which is too early, or the demo is to end. */
 static bool let_run(const struct demo *demo, int wait_ms)
 {
     struct pollfd output = { .fd = demo->client_output, .events = POLLIN };
 
     if (poll(&output, 1, wait_ms) > 0)
         return fail(demo, "the load ended before the kill");
-    return true;
+    return !interrupted;
 }
 
 static bool kill_primary(struct demo *demo)
@@ -209,7 +242,7 @@ static json_t *read_report(const struct demo *demo)
     ssize_t got = 1;
 
     while (got > 0 && buffer_size(&text) < OUTPUT_MAX) {
-        if (poll(&output, 1, (int)instant_since_ms(deadline, runtime_now())) == 0)
+        if (poll(&output, 1, (int)instant_since_ms(deadline, runtime_now())) == 0 || interrupted)
             break;
         got = read(demo->client_output, buffer_reserve(&text, 4096), 4096);
         if (got > 0)
@@ -312,7 +345,7 @@ static bool wait_whole(const struct demo *demo)
             whole = status_is_whole(status);
         if (!whole)
             poll(NULL, 0, (int)LOOK_MS);
-    } while (!whole && !instant_reached(runtime_now(), deadline));
+    } while (!whole && !interrupted && !instant_reached(runtime_now(), deadline));
     if (whole) {
         status_line(status, &line);
         say(demo, TABLE_GREEN, "whole", "%.*s", (int)buffer_size(&line),
@@ -486,6 +519,8 @@ static bool stop_all(struct demo *demo)
     int status = 0;
     bool stopped;
 
+    if (interrupted)
+        say(demo, TABLE_BOLD, "stop", "by signal %d", (int)interrupted);
     if (demo->client > 0) {
         kill(demo->client, SIGKILL);
         waitpid(demo->client, NULL, 0);
@@ -516,6 +551,10 @@ int operator_demo(const struct invocation *call)
     struct error error;
     bool held;
 
+    if (!catch_signals(&error)) {
+        free(demo);
+        return operator_failure(&error);
+    }
     demo->call = *call;
     demo->colours = log_wants_colours(STDOUT_FILENO);
     demo->client_output = -1;
@@ -536,13 +575,15 @@ int operator_demo(const struct invocation *call)
     held = stop_all(demo) && held;
     while (waitpid(-1, NULL, WNOHANG) > 0)
         continue;
-    if (held)
-        held = nftw(run_dir, remove_one, 8, FTW_DEPTH | FTW_PHYS) == 0;
+    if (held || interrupted)
+        held = nftw(run_dir, remove_one, 8, FTW_DEPTH | FTW_PHYS) == 0 && held;
     else
         say(demo, TABLE_RED, "", "the logs are in %s", run_dir);
-    printf("%s\n", held ? "The cluster held." : "The demo failed.");
+    printf("%s\n", interrupted ? "The demo was interrupted."
+                   : held      ? "The cluster held."
+                               : "The demo failed.");
     if (demo->client_output >= 0)
         close(demo->client_output);
     free(demo);
-    return held ? EXIT_SUCCESS : EXIT_FAILURE;
+    return interrupted ? STATUS_SIGNAL + interrupted : held ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -266,6 +266,22 @@ def test_demo():
         assert not pids_with(str(c.folder))
 
 
+def test_demo_interrupted():
+    """Ctrl-C ends holdfast demo in order: no process and no file is left"""
+    with Cluster(shipped_config("demo.cfg"), start=False) as c:
+        with subprocess.Popen(c.command("demo"), env=os.environ | {"TMPDIR": str(c.folder)},
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as demo:
+            said = ""
+            for line in demo.stdout:
+                said += line
+                if line.startswith("load"):
+                    demo.send_signal(signal.SIGINT)
+            assert demo.wait() == 128 + signal.SIGINT, said
+        assert said.endswith("The demo was interrupted.\n") and "FAILED" not in said, said
+        assert not list(c.folder.glob("holdfast-demo-*")), said
+        assert not pids_with(str(c.folder))
+
+
 def test_two_clusters():
     """Two clusters side by side: the faults of one are not seen in the other"""
     with Cluster(name="one") as one, Cluster(name="two", style="passive") as two:
