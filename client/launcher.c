@@ -139,7 +139,8 @@ static enum error_code catch_signals(struct launcher *l, struct error *error)
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGHUP);
+    if (!local_ignores(SIGHUP))
+        sigaddset(&set, SIGHUP);
     sigaddset(&set, SIGCHLD);
     if (sigprocmask(SIG_BLOCK, &set, NULL) != 0)
         return error_system(error, "cannot block signals");

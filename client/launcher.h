@@ -51,7 +51,7 @@ struct launcher_options {
 struct launcher {
     struct launcher_options options;
     int lock;    /* RUN/launcher.lock */
-    int signals; /* signalfd: SIGTERM, SIGINT, SIGHUP end it, SIGCHLD */
+    int signals; /* signalfd: SIGTERM, SIGINT, SIGHUP end it (this one not below nohup), SIGCHLD */
     uint32_t daemon_count;
     struct launcher_daemon daemons[LAUNCHER_DAEMONS_MAX];
     uint32_t stop_signals; /* received so far; the second one kills */

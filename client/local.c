@@ -196,6 +196,13 @@ enum error_code local_program(const char *name, char *path, size_t size, struct 
     return ERROR_NONE;
 }
 
+bool local_ignores(int signal)
+{
+    struct sigaction action;
+
+    return sigaction(signal, NULL, &action) == 0 && action.sa_handler == SIG_IGN;
+}
+
 bool local_wait_gone(pid_t pid, uint32_t wait_ms)
 {
     struct instant deadline = instant_add_ms(runtime_now(), wait_ms);

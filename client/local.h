@@ -36,6 +36,9 @@ enum error_code local_port_check(const char *address, uint16_t port, const char 
 /* Writes the path of the program `name` that lies beside the running one. */
 enum error_code local_program(const char *name, char *path, size_t size, struct error *error);
 
+/* Whether who started this process told it to ignore the signal, as nohup does with SIGHUP. */
+bool local_ignores(int signal);
+
 /* Waits until the process is gone; false when it is still there after wait_ms. */
 bool local_wait_gone(pid_t pid, uint32_t wait_ms);
 

@@ -68,11 +68,8 @@ static bool catch_signals(struct error *error)
 
     for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
         const struct sigaction action = { .sa_handler = note_signal };
-        struct sigaction before;
 
-        if (sigaction(signals[i], NULL, &before) == 0 && before.sa_handler == SIG_IGN)
-            continue;
-        if (sigaction(signals[i], &action, NULL) != 0) {
+        if (!local_ignores(signals[i]) && sigaction(signals[i], &action, NULL) != 0) {
             error_system(error, "cannot catch signals");
             return false;
         }

@@ -107,6 +107,21 @@ def test_up_forsaken():
         c.operate("down")
 
 
+def test_up_without_hangup():
+    """nohup holdfast up: the cluster outlives its terminal"""
+    with Cluster(start=False) as c:
+        with open(c.folder / "nohup.log", "w", encoding="utf-8") as log:
+            c.launcher = subprocess.Popen(["nohup", *c.command("up")], stdin=subprocess.DEVNULL,
+                                          stdout=log, stderr=log)
+        c.wait_whole()
+        c.launcher.send_signal(signal.SIGHUP)
+        c.operate("stop", "s3")
+        c.operate("start", "s3")
+        c.wait_whole()
+        assert c.launcher.poll() is None
+        c.operate("down")
+
+
 def test_status_and_events():
     """status --json is what the design says; status and events are for people"""
     with Cluster() as c:
