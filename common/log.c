@@ -18,13 +18,14 @@
 #define LOG_LINE_BYTES_MAX 2048u
 _Static_assert(2 * LOG_LINE_BYTES_MAX <= PIPE_BUF, "two lines are one write");
 
-/* Set by log_open() before there are threads; only lost changes afterwards. */
+/* Set by log_open() before there are threads; only lost and why change afterwards. */
 static struct {
     char name[NAME_SIZE];
     bool verbose;
     bool colour;
     int own; /* our own way into the pipe or terminal that stderr is, plus one; 0: none */
     atomic_uint lost;
+    atomic_int why; /* the last one was lost: an errno */
 } state;
 
 /* O_NONBLOCK belongs to the open file, which stderr shares with other processes: they might not
@@ -59,19 +60,24 @@ void log_open(const char *name, bool verbose)
     atomic_store(&state.lost, 0);
 }
 
-/* False when it could not be written without waiting. */
-static bool write_line(const char *line, size_t size)
+/* False when it could not be written, or not without waiting; why then says so. */
+static bool write_line(const char *line, size_t size, int *why)
 {
     int fd = state.own > 0 ? state.own - 1 : STDERR_FILENO;
     struct pollfd writable = { .fd = fd, .events = POLLOUT };
     ssize_t written;
 
+    *why = EAGAIN;
     /* POLLERR: nobody reads any more, and a write would be answered with SIGPIPE. */
     if (poll(&writable, 1, 0) != 1 || writable.revents != POLLOUT)
         return false;
     do
         written = write(fd, line, size);
     while (written < 0 && errno == EINTR);
+    if (written < 0)
+        *why = errno;
+    else if (state.own == 0)
+        *why = ENOSPC; /* a full disk cuts a line short */
     return written == (ssize_t)size;
 }
 
@@ -156,6 +162,7 @@ static size_t put_line_of(char *line, enum note_level level, const char *format,
 void log_line(enum note_level level, const char *format, ...)
 {
     char lines[2 * LOG_LINE_BYTES_MAX];
+    int why = atomic_load(&state.why);
     unsigned lost;
     size_t used = 0;
     va_list arguments;
@@ -164,12 +171,15 @@ void log_line(enum note_level level, const char *format, ...)
         return;
     lost = atomic_exchange(&state.lost, 0);
     if (lost > 0)
-        used = put_line_of(lines, NOTE_WARN, "%u lines lost: stderr would have blocked", lost);
+        used = put_line_of(lines, NOTE_WARN, "%u lines lost: stderr: %s", lost,
+                           why == EAGAIN ? "it would have blocked" : strerrordesc_np(why));
     va_start(arguments, format);
     used += put_line(lines + used, level, format, arguments);
     va_end(arguments);
-    if (!write_line(lines, used))
-        atomic_fetch_add(&state.lost, lost + 1);
+    if (write_line(lines, used, &why))
+        return;
+    atomic_store(&state.why, why);
+    atomic_fetch_add(&state.lost, lost + 1);
 }
 
 int log_failure(const struct error *error)

@@ -1,8 +1,9 @@
 /* log - lines for the operator on stderr: "[2026-11-20 18:22:49.123456] s1: what happened".
  *
  * Colours only when stderr is a terminal. A line is one write(2), so lines of processes that share
- * a terminal or file do not mix; a stderr that would block (a stopped pipe) loses lines, counted,
- * rather than stopping the process. */
+ * a terminal or file do not mix; a stderr that would block (a stopped pipe) or is full (a disk)
+ * loses lines, counted, rather than stopping the process; the next line that gets through says how
+ * many, and why. */
 #ifndef HOLDFAST_COMMON_LOG_H
 #define HOLDFAST_COMMON_LOG_H
 

@@ -111,10 +111,26 @@ static void test_full_pipe(void **state)
     assert_non_null(strstr(heard(f), "0000\n"));
     assert_null(strstr(f->text, "0009\n"));
     log_line(NOTE_INFO, "again");
-    assert_like(heard(f), HEAD "[5-9] lines lost: stderr would have blocked\n.*again\n$");
+    assert_like(heard(f), HEAD "[5-9] lines lost: stderr: it would have blocked\n.*again\n$");
     log_line(NOTE_INFO, "quiet");
     assert_like(heard(f), HEAD "quiet\n$");
     assert_int_equal(fcntl(STDERR_FILENO, F_GETFL) & O_NONBLOCK, 0);
+}
+
+/* The log is a file, and the disk is full. */
+static void test_full_disk(void **state)
+{
+    struct fixture *f = *state;
+    int full = open("/dev/full", O_WRONLY | O_CLOEXEC);
+
+    assert_true(full >= 0 && dup2(full, STDERR_FILENO) == STDERR_FILENO);
+    close(full);
+    log_open("s1", false);
+    log_line(NOTE_INFO, "lost");
+    log_line(NOTE_INFO, "lost too");
+    assert_int_equal(dup2(f->in, STDERR_FILENO), STDERR_FILENO);
+    log_line(NOTE_INFO, "again");
+    assert_like(heard(f), HEAD "2 lines lost: stderr: No space left on device\n.*again\n$");
 }
 
 /* A reader that is gone costs lines, not the process (SIGPIPE). */
@@ -160,6 +176,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_control_characters, make, end),
         cmocka_unit_test_setup_teardown(test_long_line_is_cut, make, end),
         cmocka_unit_test_setup_teardown(test_full_pipe, make, end),
+        cmocka_unit_test_setup_teardown(test_full_disk, make, end),
         cmocka_unit_test_setup_teardown(test_closed_pipe, make, end),
         cmocka_unit_test_setup_teardown(test_failure_status, make, end),
         cmocka_unit_test(test_system_error),
