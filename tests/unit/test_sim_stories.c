@@ -146,6 +146,31 @@ static void test_hang(void **state)
     over(sim);
 }
 
+/* A server that dies again and again is left alone once its budget is used up; the others serve on,
+ * and the operator's word takes it back. */
+static void test_budget_used_up(void **state)
+{
+    struct sim_options options = busy(28);
+    struct sim *sim;
+    node_id victim;
+
+    (void)state;
+    options.budget = 2;
+    sim = cluster(&options);
+    victim = sim_backup(sim);
+    for (uint32_t i = 0; i <= options.budget; i++) {
+        assert_true(sim_run_until(sim, sim_is_whole, 5000));
+        sim_crash(sim, victim);
+        sim_run(sim, 1);
+    }
+    assert_false(sim_run_until(sim, sim_is_whole, 20000));
+    assert_false(sim_running(sim, victim));
+    assert_true(sim_has_live_primary(sim));
+    sim_command(sim, COMMAND_START, victim);
+    assert_true(sim_run_until(sim, sim_is_whole, 5000));
+    over(sim);
+}
+
 /* A host that nobody reaches is left out, after its lease, and taken in again. */
 static void test_host_lost(void **state)
 {
@@ -844,6 +869,7 @@ int main(void)
         cmocka_unit_test(test_rm_deaf),
         cmocka_unit_test(test_detectors_die),
         cmocka_unit_test(test_hang),
+        cmocka_unit_test(test_budget_used_up),
         cmocka_unit_test(test_host_lost),
         cmocka_unit_test(test_all_lost),
         cmocka_unit_test(test_repeats_after_a_loss),
