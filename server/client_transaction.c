@@ -243,9 +243,12 @@ bool handle_unwatch(struct connection *c, uint32_t argc, const struct bytes *arg
 {
     (void)argc;
     (void)argv;
-    if (!versions_are_in(c))
-        return false;
-    transaction_free(c);
+    /* As part of a transaction it comes after the keys were looked at, and EXEC forgets them. */
+    if (!transaction_open(c)) {
+        if (!versions_are_in(c))
+            return false;
+        transaction_free(c);
+    }
     reply_ok(c);
     return true;
 }

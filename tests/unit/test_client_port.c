@@ -421,6 +421,21 @@ static void test_unwatch_waits(void **state)
     asked_is(f, 1, REQUEST_READ_TRANSACTION, "................GET....a");
 }
 
+/* Within a transaction UNWATCH comes too late to have an effect, but has its place. */
+static void test_unwatch_in_transaction(void **state)
+{
+    struct fixture *f = *state;
+    struct connection *c = client(f);
+
+    say(c, "WATCH a\r\nMULTI\r\nSET a 1\r\nUNWATCH\r\nGET a\r\n");
+    answer(f, 0, "*1\r\n:7\r\n");
+    say(c, "EXEC\r\n");
+    asked_is(f, 1, REQUEST_TRANSACTION,
+             "................a............SET....a....1........GET....a");
+    answer(f, 1, "*2\r\n+OK\r\n$1\r\n1\r\n");
+    hear(c, "+OK\r\n+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n*3\r\n+OK\r\n+OK\r\n$1\r\n1\r\n");
+}
+
 /* ---- Exactly once ---- */
 
 static void test_once(void **state)
@@ -777,6 +792,7 @@ int main(void)
         TEST(test_watch),
         TEST(test_watch_without_answer),
         TEST(test_unwatch_waits),
+        TEST(test_unwatch_in_transaction),
         TEST(test_once),
         TEST(test_full_server),
         TEST(test_wait),
