@@ -117,6 +117,15 @@ static bool may_lack_end(const struct election *e, node_id server, const struct 
     return report->cut && !members_has(&view->members, server, report->incarnation);
 }
 
+/* Whether what a server acknowledged before it threw its journal away to join is in the leader's:
+ * it answers as if it still had that journal, whatever it has now as a joiner. */
+static bool answers_by_discarded(const struct election *e, node_id server,
+                                 const struct message_report *leader)
+{
+    return e->persistent && has_reported(e, server) &&
+           discarded_up_to(&e->report[node_index(server)], leader);
+}
+
 /* Whether enough members of the view report, and none of them more than the leader holds. Where
  * some may lack their end, one of them may have been the one that counts: one more has to report,
  * if there is one. */
@@ -131,7 +140,10 @@ static bool view_answered(const struct election *e, const struct message_view *v
     for (uint32_t i = 0; i < SERVER_COUNT_MAX; i++) {
         if (!(view->members.set >> i & 1u))
             continue;
-        if (!election_counts(e, NODE_SERVER(i), view))
+        if (!election_counts(e, NODE_SERVER(i), view) &&
+            answers_by_discarded(e, NODE_SERVER(i), leader))
+            have++;
+        else if (!election_counts(e, NODE_SERVER(i), view))
             missing |= 1u << i;
         else if (election_compare(&e->report[i], leader) > 0)
             outranks |= 1u << i;

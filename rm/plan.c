@@ -140,6 +140,19 @@ static uint32_t hopeful_of(const struct view *v, const struct election_lack *lac
     return hopeful;
 }
 
+/* How many of the missing threw their journals away to join: their reports count with one of who
+ * holds what they acknowledged. */
+static uint32_t discarded_count(const struct view *v, const struct election_lack *lack)
+{
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < SERVER_COUNT_MAX; i++)
+        if (v->options.persistent && in_set(lack->missing & v->election.reports, i) &&
+            v->election.latest[i].discarded_view)
+            count++;
+    return count;
+}
+
 /* Of the set, those who run, as they are linked to us, while no lfd says so: they can be in no
  * view.
  */
@@ -177,9 +190,11 @@ static void explain_lack(const struct view *v, const struct election_lack *lack,
 {
     const struct message_view *view = saved_view(v->saved, lack->view);
     uint32_t absent = lack->missing | lack->outranks, hopeful = hopeful_of(v, lack);
-    uint32_t count = lack->count;
+    uint32_t count = lack->count, discarded = discarded_count(v, lack);
     char names[ROSTER_NAMES_SIZE], number[16];
 
+    if (hopeful)
+        count = count > discarded ? count - discarded : 1;
     /* When all have reported, no more is asked for on account of those that were cut. */
     if (hopeful == absent && lack->cut && count > (uint32_t)__builtin_popcount(absent))
         count = (uint32_t)__builtin_popcount(absent);

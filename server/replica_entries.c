@@ -108,8 +108,9 @@ void entries_cut(struct replica *r, uint64_t index, struct effects *out)
 
 void entries_begin_behind(struct replica *r, uint64_t index, uint64_t view, struct effects *out)
 {
-    /* Until it is intact again, it acknowledges nothing. */
-    if (r->intact && r->whole)
+    /* Until it is intact again, it acknowledges nothing. What was cut may have been acknowledged,
+     * and would not be below that end. */
+    if (r->intact && r->whole && !r->cut)
         r->discarded = (struct journal_end){ replica_journal_view(r), r->last_index };
     r->runs[0] = (struct journal_run){ index, view };
     r->run_count = 1;

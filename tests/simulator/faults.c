@@ -20,7 +20,8 @@ static bool unharmed(const struct process *p, uint64_t incarnation)
 }
 
 /* Whether a life's journal is still to be had: in memory it dies with it, a disk outlives it when
- * it is complete and was not harmed since. */
+ * it is complete and was not harmed since, or tells where that of it ended which was thrown away.
+ */
 static bool remembered(struct sim *sim, node_id server, uint64_t incarnation)
 {
     const struct process *p = sim_process(sim, server);
@@ -28,7 +29,7 @@ static bool remembered(struct sim *sim, node_id server, uint64_t incarnation)
     if (!sim->options.disk)
         return unharmed(p, incarnation);
     return incarnation > p->disk_lost &&
-           (disk_remembers(p, incarnation) ||
+           (disk_remembers(p, incarnation) || disk_vouches(p) ||
             (p->state == PROCESS_RUNNING && p->incarnation == incarnation));
 }
 

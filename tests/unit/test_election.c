@@ -20,7 +20,9 @@ struct entry {
 
 struct model {
     bool up, linked;
-    bool cut; /* an end was cut off that the power had torn */
+    bool cut;   /* an end was cut off that the power had torn */
+    bool lacks; /* it has thrown its journal away to join, and knows where that ended */
+    uint64_t discarded_view, discarded_length;
     uint64_t incarnation, promised;
     struct message_view view;         /* number 0: none */
     uint64_t acked[SERVER_COUNT_MAX]; /* as primary: how much each member holds of what we hold */
@@ -133,8 +135,10 @@ static struct message report_of(const struct model *s)
         struct message){ .type = MESSAGE_REPORT,
                          .report = { .number = s->promised,
                                      .incarnation = s->incarnation,
-                                     .intact = 1,
-                                     .cut = s->cut,
+                                     .intact = !s->lacks,
+                                     .cut = s->cut && !s->lacks,
+                                     .discarded_view = s->discarded_view,
+                                     .discarded_index = s->discarded_length,
                                      .journal_view = s->length ? s->journal[s->length - 1].view : 0,
                                      .last_index = s->length } };
 }
@@ -148,7 +152,8 @@ static void append(struct world *w, struct model *s)
 /* It has all that its view's primary has. */
 static void become_sound(struct world *w, uint32_t i)
 {
-    w->server[i].cut = false;
+    w->server[i].cut = w->server[i].lacks = false;
+    w->server[i].discarded_view = w->server[i].discarded_length = 0;
     if (w->hurt == i)
         w->hurt = w->count;
 }
@@ -218,6 +223,35 @@ static void pass_on(struct world *w, uint32_t p, uint32_t i)
     say_state(w, i);
 }
 
+static uint64_t end_view(const struct model *s)
+{
+    return s->length ? s->journal[s->length - 1].view : 0;
+}
+
+/* As server/replica_feed.c and replica_follow.c judge it: the view is active, or the journal ends
+ * before an entry that the primary knows to be committed. */
+static bool may_throw_away(struct world *w, const struct model *primary, const struct model *s)
+{
+    uint64_t known =
+        below(w, 1 + (w->committed < primary->length ? w->committed : primary->length));
+    uint64_t view = known ? primary->journal[known - 1].view : 0;
+
+    return s->length > 0 && (primary->committed >= primary->first || end_view(s) < view ||
+                             (end_view(s) == view && s->length < known));
+}
+
+/* A joiner begins anew, and goes on from a state of the primary's, of which it lacks the beginning:
+ * here it has nothing until it catches up. */
+static void throw_away(struct model *s)
+{
+    if (!s->lacks && !s->cut) {
+        s->discarded_view = end_view(s);
+        s->discarded_length = s->length;
+    }
+    s->lacks = true;
+    s->length = 0;
+}
+
 static void replicate(struct world *w, uint32_t p, uint32_t i)
 {
     struct model *primary = &w->server[p], *s = &w->server[i];
@@ -235,6 +269,9 @@ static void replicate(struct world *w, uint32_t p, uint32_t i)
         copy_journal(primary, s, length);
         become_sound(w, i);
         primary->acked[i] = s->length;
+    } else if (w->persistent && below(w, 6) == 0) {
+        if (may_throw_away(w, primary, s))
+            throw_away(s);
     } else if (below(w, 3) == 0) {
         copy_journal(primary, s, primary->length);
         if (primary->linked)
@@ -615,6 +652,40 @@ static void test_lives_before_complete(void **state)
     assert_false(election_permits(&e, &saved, S2, NULL));
 }
 
+/* A joiner threw away what ended before an entry that was committed without it: it answers by that
+ * end for a view that needs every member's word, also in a later life (seed 8018702). */
+static void test_discarded(void **state)
+{
+    const struct view_policy policy = { .acks = ACKS_COUNT, .acks_count = 1 };
+    struct message_report report = { .incarnation = 23,
+                                     .lives = { .count = 1, .incarnation = { 22 } },
+                                     .discarded_view = 1,
+                                     .discarded_index = 45,
+                                     .stateless = 1 };
+    struct saved saved;
+    struct election e;
+    struct election_lack lack;
+
+    (void)state;
+    saved_init(&saved, &policy, 5);
+    put_view(&saved, 1, 0x03, 1); /* s1 under 11 and s2 under 21: needs both */
+    put_view(&saved, 2, 0x01, 1); /* s1 went on alone, and did not get far */
+    for (uint32_t persistent = 0; persistent < 2; persistent++) {
+        election_init(&e, persistent);
+        add_report(&e, &saved, S1, 12, 1, 56);
+        election_add(&e, &saved, S2, &report);
+        assert_int_equal(election_permits(&e, &saved, S1, NULL), persistent);
+    }
+    report.discarded_index = 57; /* what s1 lacks of it may have been acknowledged */
+    election_add(&e, &saved, S2, &report);
+    assert_false(election_permits(&e, &saved, S1, &lack));
+    assert_int_equal(lack.view, 1);
+    assert_int_equal(lack.missing, 0x02);
+    report.discarded_view = 0; /* nobody knows what it acknowledged */
+    election_add(&e, &saved, S2, &report);
+    assert_false(election_permits(&e, &saved, S1, NULL));
+}
+
 /* A journal that was cut when the power went may lack its last group. It does not count alone where
  * another could still tell; when all have reported, nobody could. */
 static void test_cut(void **state)
@@ -651,8 +722,11 @@ static void test_cut(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        STORY(test_worlds),           cmocka_unit_test(test_answers_below),
-        cmocka_unit_test(test_lives), cmocka_unit_test(test_lives_before_complete),
+        STORY(test_worlds),
+        cmocka_unit_test(test_answers_below),
+        cmocka_unit_test(test_lives),
+        cmocka_unit_test(test_lives_before_complete),
+        cmocka_unit_test(test_discarded),
         cmocka_unit_test(test_cut),
     };
 

@@ -132,6 +132,23 @@ static void test_remembers_what_it_threw_away(void **state)
     assert_int_equal(f->replica.discarded.view, 0);
 }
 
+/* What the power cut off may have been acknowledged, and was not below the end that was left. */
+static void test_threw_away_what_was_cut(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t last;
+
+    replica_recover_state(&f->replica, 50, 2);
+    assert_true(replica_recover_entry(&f->replica, 51, 3, &last));
+    assert_true(replica_recovered(&f->replica, true));
+    replica_cut(&f->replica);
+    link_up(f, s2, 22);
+    hear(f, NODE_RM, view(4, s2, 1, 2));
+    hear(f, s2, reset(f, 4, 90));
+    assert_false(f->replica.intact);
+    assert_int_equal(f->replica.discarded.view, 0);
+}
+
 /* One that was not intact cannot tell what it lacks, unless an earlier life could. */
 static void test_threw_away_what_lacked(void **state)
 {
@@ -674,6 +691,7 @@ int main(void)
         STORY(test_recovers_behind_replaced_entries),
         STORY(test_intact_as_member),
         STORY(test_remembers_what_it_threw_away),
+        STORY(test_threw_away_what_was_cut),
         STORY(test_threw_away_what_lacked),
         STORY(test_joiner_by_suffix),
         STORY(test_position_repeated),

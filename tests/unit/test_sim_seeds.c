@@ -59,12 +59,23 @@ static void test_dropped_unsent(void **state)
     play(1013733);
 }
 
+/* A joiner threw away a journal that nobody needed, before the view that it joined was active. When
+ * all died then, the view before, with acks = 1, waited for its word for ever. */
+static void test_threw_away_what_none_needed(void **state)
+{
+    (void)state;
+    play(8018702);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_pipeline_over_views), cmocka_unit_test(test_two_ends_cut),
-        cmocka_unit_test(test_stopped_too_early),   cmocka_unit_test(test_dropped_unseen),
+        cmocka_unit_test(test_pipeline_over_views),
+        cmocka_unit_test(test_two_ends_cut),
+        cmocka_unit_test(test_stopped_too_early),
+        cmocka_unit_test(test_dropped_unseen),
         cmocka_unit_test(test_dropped_unsent),
+        cmocka_unit_test(test_threw_away_what_none_needed),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

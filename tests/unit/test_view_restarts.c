@@ -322,6 +322,33 @@ static void test_lost_store_and_disks(void **state)
     assert_int_equal(f->rm.saved.view_count, 0);
 }
 
+/* All come back, with acks = 1. One threw its journal away before the view that it joined was
+ * active: it answers by where that ended, once somebody reports who holds so much. */
+static void test_waits_for_who_holds_what_was_discarded(void **state)
+{
+    struct story *f = *state;
+
+    f->options.persistent = true;
+    f->options.policy = (struct view_policy){ .acks = ACKS_COUNT, .acks_count = 1 };
+    serve(f, 5000);
+    f->members = (struct members){ 0 };
+    begin(f, 6000);
+    gfd_link(f, 6000);
+    gfd_lists(f, 6000);
+    comes_back(f, 6000, S2, life(S2, 2));
+    comes_back(f, 6000, S3, life(S3, 2));
+    forget(f);
+    reports_discarded(f, 6001, S2, 1, 50);
+    reports(f, 6001, S3, 1, 40);
+    tick(f, 8000);
+    assert_non_null(strstr((const char *)buffer_head(&f->said),
+                           "view 2 waits for a report of one more of: s1\n"));
+    comes_back(f, 9000, S1, life(S1, 2));
+    reports(f, 9001, S1, 1, 60);
+    tick(f, 9100);
+    assert_int_equal(current(f)->primary, S1);
+}
+
 /* What it has got since it threw its journal away is more than that, and more than others have: it
  * lacks nothing, and leads. */
 static void test_lost_store_and_grown_again(void **state)
@@ -491,6 +518,7 @@ int main(void)
         STORY(test_lost_store_and_more_thrown_away),
         STORY(test_lost_store_and_disks),
         STORY(test_lost_store_and_grown_again),
+        STORY(test_waits_for_who_holds_what_was_discarded),
         STORY(test_reported_and_not_saved),
         STORY(test_gfd_restart),
         STORY(test_rm_sleeps_through_the_grace),
