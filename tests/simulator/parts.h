@@ -135,6 +135,7 @@ struct process {
     uint64_t looks, spent_us; /* at how long the turn has taken, and what they saw */
     uint64_t busy_until_ns, turn_number, idle_turns, idle_ns;
     uint64_t aside_bytes, executed_index; /* server: after its last turn */
+    bool journal_over;                    /* server: then more than its limit was in memory */
     struct parcels inbox;
     struct parcels stuck; /* requests that the server cannot take now */
     struct connection *links[NODE_COUNT];
