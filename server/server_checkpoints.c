@@ -58,14 +58,16 @@ static void begin_round(struct server *s, struct instant now, struct effects *ou
 /* The disk's turn: as much has been executed since the last one as it takes to write it. */
 static void begin_keep(struct server *s, struct instant now, struct effects *out)
 {
-    uint64_t base_index;
+    uint64_t base_index, ahead;
 
     if (!disk_keep_due(s, now) || transfer_out_busy(&s->transfer_out) || s->transfer_out.wanted ||
         !s->replica.whole || s->transfer_in.applying ||
         machine_index(s->machine) + 1 < s->replica.first_index)
         return;
     base_index = disk_keep_base(s);
-    s->kept_bytes = journal_bytes_after(&s->journal, machine_index(s->machine));
+    ahead = journal_bytes_after(&s->journal, machine_index(s->machine));
+    s->keep_covers = s->kept_bytes > ahead ? s->kept_bytes - ahead : 0;
+    s->kept_bytes = ahead;
     if (machine_index(s->machine) >= s->keep_wanted)
         s->keep_wanted = 0;
     s->keep_due = instant_add_ms(now, s->options.checkpoint_interval_ms);

@@ -129,6 +129,19 @@ uint64_t disk_keep_base(const struct server *s)
     return bytes <= c->bytes * keep_changes_percent(s) / 100u ? c->index : 0;
 }
 
+/* What it would have covered waits for the next one, which is due soon: only that makes room in the
+ * journal. */
+static void keep_failed(struct server *s, struct instant now, struct effects *out)
+{
+    s->keep_due = instant_add_ms(now, s->options.checkpoint_interval_ms);
+    s->kept_bytes += s->keep_covers;
+    if (!s->keep_failed)
+        effects_note_at(out, NOTE_WARN,
+                        "the disk has no room for a checkpoint, and the journal grows until there "
+                        "is: tried again every %u ms",
+                        s->options.checkpoint_interval_ms);
+}
+
 void server_slice_kept(struct server *s, struct instant now, struct effects *out)
 {
     transfer_out_slice_kept(&s->transfer_out, now);
@@ -149,9 +162,11 @@ void server_checkpoint_kept(struct server *s, struct instant now, bool done, str
     }
     transfer_in_kept(&s->transfer_in);
     if (!done)
-        s->keep_due = instant_add_ms(now, s->options.checkpoint_interval_ms);
+        keep_failed(s, now, out);
     else if (transfer_out_keeps(&s->transfer_out))
         chain_add(s);
+    s->keep_failed = !done;
+    s->keep_covers = 0;
     transfer_out_kept(&s->transfer_out);
 }
 

@@ -67,6 +67,8 @@ struct server {
     uint64_t epoch;             /* of the journal's tail: grows when some of it is dropped */
     bool complete_due;          /* the disk is to be told that the journal is complete */
     uint64_t kept_bytes;        /* of the journal after the last checkpoint for the disk */
+    uint64_t keep_covers;       /* bytes that the one under way takes off that, or gives back */
+    bool keep_failed;           /* the last one found no room, which was said */
     struct instant keep_due;    /* no other one before */
     struct checkpoint_chain chain;
     uint64_t keep_wanted; /* a whole one of this entry or a later one, at once; 0: none */

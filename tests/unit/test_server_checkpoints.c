@@ -390,6 +390,41 @@ static void test_keep_on_request(void **state)
     assert_int_equal(f->server->keep_wanted, 0);
 }
 
+/* A checkpoint that finds no room on the disk is tried again soon, not only when as much has been
+ * journaled again: without it the journal keeps all its room. */
+static void test_keep_without_room(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t epoch, index;
+    struct bytes piece;
+    struct block *owner;
+    char command[2048];
+
+    f->server->options.persistent = true;
+    f->server->options.keep_bytes_min = 1;
+    f->server->transfer_out.self = s1;
+    link_all(f);
+    enter(f, 1, s1, 1, STYLE_ACTIVE);
+    (void)snprintf(command, sizeof command, "SET a %02000u", 1u);
+    for (uint32_t i = 1; i <= 100; i++) /* more than half of the state */
+        submit(f, 1, i, REQUEST_COMMAND, command);
+    tick(f, 1);
+    while (server_persist_next(f->server, &epoch, &index, &piece, &owner))
+        server_saved(f->server, epoch, index);
+    for (uint32_t i = 0; i < 3; i++) {
+        tick(f, 100000);
+        tick(f, 1);
+        assert_true(transfer_out_keeps(&f->server->transfer_out));
+        effects_clear(&f->effects);
+        buffer_clear(&f->said, 65536);
+        server_checkpoint_kept(f->server, f->now, false, &f->effects);
+        note_said(f);
+        assert_int_equal(said(f, "the disk has no room for a checkpoint"), i == 0);
+        tick(f, 1);
+        assert_false(transfer_out_keeps(&f->server->transfer_out)); /* not at once */
+    }
+}
+
 static void write_thrice(struct fixture *f)
 {
     for (uint32_t i = 0; i < 3; i++) {
@@ -623,6 +658,7 @@ int main(void)
         STORY(test_state_damaged),
         STORY(test_no_room_for_a_state),
         STORY(test_keep_on_request),
+        STORY(test_keep_without_room),
         STORY(test_round_for_several),
         STORY(test_rounds_leave_the_disk_its_turn),
         STORY(test_round_for_liars),
