@@ -79,8 +79,20 @@ static void forget_life(struct storage *s)
         (void)files_unlink(s->options.files, path, &error); /* a reboot would do as well */
 }
 
-/* Does one thing to the disk, again and again while that is full. False: the thread is to end. */
-static bool insist(struct storage *s, disk_act *act, const struct storage_job *jobs, size_t count)
+static bool reset_waits(struct storage *s)
+{
+    bool waits;
+
+    pthread_mutex_lock(&s->lock);
+    waits = s->resets > 0;
+    pthread_mutex_unlock(&s->lock);
+    return waits;
+}
+
+/* Does one thing to the disk, again and again while that is full, or until there is no need. False:
+ * the thread is to end. */
+static bool insist_unless(struct storage *s, disk_act *act, const struct storage_job *jobs,
+                          size_t count, bool (*needless)(struct storage *s), bool *done)
 {
     bool full = false;
     struct error error;
@@ -88,7 +100,8 @@ static bool insist(struct storage *s, disk_act *act, const struct storage_job *j
     for (;;) {
         enum error_code code = act(s, jobs, count, &error);
 
-        if (code == ERROR_NONE) {
+        *done = code == ERROR_NONE;
+        if (*done || (code == ERROR_LIMIT && needless && needless(s))) {
             if (full)
                 there_is_room(s);
             return true;
@@ -102,6 +115,13 @@ static bool insist(struct storage *s, disk_act *act, const struct storage_job *j
         if (!wait_for_room(s))
             return false;
     }
+}
+
+static bool insist(struct storage *s, disk_act *act, const struct storage_job *jobs, size_t count)
+{
+    bool done;
+
+    return insist_unless(s, act, jobs, count, NULL, &done);
 }
 
 /* ---- What is done to the disk ---- */
@@ -151,7 +171,10 @@ static enum error_code act_forget(struct storage *s, const struct storage_job *j
 {
     (void)jobs;
     (void)count;
-    return checkpoint_remove_all(s->options.files, s->directory, error);
+    if (checkpoint_remove_all(s->options.files, s->directory, error) != ERROR_NONE)
+        return error->code;
+    /* Nor is the journal before of any use then, and what follows may need its room. */
+    return segments_drop(s->segments, UINT64_MAX, error);
 }
 
 static enum error_code act_drop(struct storage *s, const struct storage_job *jobs, size_t count,
@@ -247,26 +270,33 @@ static bool write_reset(struct storage *s, const struct storage_job *job)
     return done;
 }
 
-/* In order; a reset stands before what follows it, a drop needs no sync. */
+/* In order; a reset stands before what follows it, a drop needs no sync. What a reset is about to
+ * throw away need not be written where the disk is full: the room that it lacks may be that of this
+ * very journal. Nothing of it was said to be safe, or complete, and nobody waits for that any more.
+ */
 static bool write_jobs(struct storage *s, const struct storage_job *jobs, size_t count,
                        bool *complete)
 {
     size_t length;
 
     for (size_t i = 0; i < count; i += length) {
-        bool done = true;
+        bool done = true, written;
 
         length = 1;
         switch (jobs[i].kind) {
         case JOB_PIECE:
             length = run_length(jobs + i, count - i);
-            done = insist(s, act_write, jobs + i, length);
+            if (s->skipping) /* or there would be a gap */
+                break;
+            done = insist_unless(s, act_write, jobs + i, length, reset_waits, &written);
+            s->skipping = done && !written;
             break;
         case JOB_RESET:
             *complete = false;
             done = write_reset(s, jobs + i);
+            s->skipping = false;
             break;
-        case JOB_COMPLETE: *complete = true; break;
+        case JOB_COMPLETE: *complete = !s->skipping; break;
         case JOB_DROP: done = insist(s, act_drop, jobs + i, 1); break;
         }
         if (!done)

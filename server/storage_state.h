@@ -92,6 +92,7 @@ struct storage {
     struct bytes *pieces;
     size_t pieces_capacity;
     bool unsynced;             /* something was written since the last sync */
+    bool skipping;             /* what is left before the next reset is not written any more */
     struct timespec synced_at; /* by the monotonic clock */
 
     /* Of the checkpoints' thread. */

@@ -1,4 +1,7 @@
 /* A server's directory when its calls fail, or find no room. */
+#include <stdatomic.h>
+
+#include "server/text_file.h"
 #include "tests/unit/storage_fixture.h"
 
 static void fail_from(struct fixture *f, int reason, uint32_t at, uint32_t times)
@@ -90,6 +93,65 @@ static void test_full_when_a_join_is_discarded(void **state)
     assert_true(lives_has(&f->past.lives, 1)); /* nothing that it acknowledged is lost */
 }
 
+/* A disk that has room for small files only, until something is removed. */
+static atomic_bool crowded;
+
+static ssize_t crowded_pwritev(void *context, int fd, const struct iovec *vectors, int count,
+                               off_t offset)
+{
+    size_t bytes = 0;
+
+    for (int i = 0; i < count; i++)
+        bytes += vectors[i].iov_len;
+    if (crowded && bytes > TEXT_FILE_SIZE)
+        return full_pwritev(context, fd, vectors, count, offset);
+    return files_system.pwritev(context, fd, vectors, count, offset);
+}
+
+/* The first segment is put aside to be used again. */
+static int crowded_rename(void *context, const char *from, const char *to)
+{
+    if (strstr(from, "/journal-000000000001"))
+        crowded = false;
+    return files_system.rename(context, from, to);
+}
+
+/* What a journal lacks to go on is the room that it takes itself: as it is to begin anew, what
+ * stands before that is not written any more, and not waited for. */
+static void test_full_of_what_is_to_be_thrown_away(void **state)
+{
+    struct fixture *f = *state;
+    struct files full = files_system;
+
+    full.pwritev = crowded_pwritev;
+    full.rename = crowded_rename;
+    crowded = false;
+    f->options.files = &full;
+    begin_complete(f);
+    for (uint64_t first = 1; folder_count(f->directory, "journal-") < 2; first += 10)
+        put(f, first, 10);
+    crowded = true;
+    hand_over(f, 1, f->saved_index + 1, 40);
+    storage_complete(f->storage, 1, f->saved_index + 40);
+    storage_flush(f->storage);
+    UNTIL(f, f->became_full == 1);
+    hand_over(f, 1, f->saved_index + 41, 1); /* would have room, but leave a gap */
+    storage_flush(f->storage);
+    storage_reset(f->storage, 100, 3, (struct journal_end){ 2, 77 });
+    hand_over(f, 2, 101, 2);
+    flush_to(f, 102);
+    UNTIL(f, f->became_free >= 1);
+    assert_false(crowded);
+    assert_int_equal(f->failures, 0);
+    end(f);
+    heal(f);
+    assert_int_equal(disk_read(f->directory, &f->read).reset_index, 100);
+    expect_entries(f, 101, 102);
+    open_it(f);
+    assert_false(f->past.intact);
+    assert_int_equal(f->past.discarded.index, 77);
+}
+
 /* A life whose calls fail from some point on, until it is told to end. */
 static bool live(struct fixture *f)
 {
@@ -162,6 +224,7 @@ int main(void)
         TEST(test_full),
         TEST(test_full_at_the_end),
         TEST(test_full_when_a_join_is_discarded),
+        TEST(test_full_of_what_is_to_be_thrown_away),
         TEST(test_each_call_fails),
         TEST(test_each_call_fails_once),
         TEST(test_each_call_finds_no_room_once),
