@@ -94,8 +94,8 @@ MUTANTS = [
            "            if (index <= r->commit_index) {\n",
            "            if (index == UINT64_MAX) {\n"),
     mutant("execute-uncommitted", "7: nothing is executed that is not committed", REQUESTS,
-           "return executes(s) && s->replica.executed_index < s->replica.commit_index &&",
-           "return executes(s) &&"),
+           "return has_state(s) && r->executed_index < r->commit_index &&",
+           "return has_state(s) &&"),
     mutant("refuse-falsely", "TRYAGAIN means certainly not executed", REQUESTS,
            "if (request->state == PENDING_HELD || is_read(request->kind))\n"
            "            complete_text(s, request, OUTCOME_NOT_EXECUTED,",
