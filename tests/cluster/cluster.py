@@ -485,6 +485,9 @@ def main():
     A line `ok` or `not ok` for each; exit status 1 when any failed."""
     atexit.register(clean_up)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))
+    # What whoever runs the tests ignores, as nohup does, the processes under test would ignore, too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     functions = [f for name, f in vars(sys.modules["__main__"]).items()
                  if name.startswith("test_") and callable(f)]
     failures = 0
