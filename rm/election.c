@@ -134,16 +134,17 @@ static bool view_answered(const struct election *e, const struct message_view *v
 {
     uint32_t needed = members_count(&view->members) - view->acks + 1u, have = 0;
     uint32_t missing = 0, outranks = 0, cut = 0;
+    bool counts;
 
     if (primary_answers(e, view, leader))
         return true;
     for (uint32_t i = 0; i < SERVER_COUNT_MAX; i++) {
         if (!(view->members.set >> i & 1u))
             continue;
-        if (!election_counts(e, NODE_SERVER(i), view) &&
-            answers_by_discarded(e, NODE_SERVER(i), leader))
+        counts = election_counts(e, NODE_SERVER(i), view);
+        if (!counts && answers_by_discarded(e, NODE_SERVER(i), leader))
             have++;
-        else if (!election_counts(e, NODE_SERVER(i), view))
+        else if (!counts)
             missing |= 1u << i;
         else if (election_compare(&e->report[i], leader) > 0)
             outranks |= 1u << i;
